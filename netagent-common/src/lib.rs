@@ -1,0 +1,18 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! What the eBPF programs and the agent share: the only code that is compiled into both worlds.
+//!
+//! * [`packet`]: how a program or a test lends its frame to the code below.
+//! * [`wire`]: header fields, read by value, never by reference.
+//! * [`policy`]: frame and port in, verdict out. Pure, so the host tests what the kernel runs.
+//! * [`maps`]: the layouts of the pinned maps. A changed layout needs a new [`ABI_VERSION`].
+//! * [`counters`]: what is counted and under which name.
+#![no_std]
+
+pub mod counters;
+pub mod maps;
+pub mod packet;
+pub mod policy;
+pub mod wire;
+
+/// Version of every layout in [`maps`]; part of the pin path, so that two versions never share a map.
+pub const ABI_VERSION: u32 = 1;

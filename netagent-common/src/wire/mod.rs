@@ -1,0 +1,8 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! Header fields by offset. Every reader returns a copy, or `None` when the frame is too short.
+
+pub mod arp;
+pub mod eth;
+pub mod ipv4;
+pub mod ipv6;
+pub mod udp;

@@ -1,0 +1,97 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! The actions: out to the node, into the tap, up to the agent.
+
+use aya_ebpf::{
+    bindings::TC_ACT_SHOT,
+    helpers::{
+        bpf_ktime_get_ns, bpf_redirect, bpf_redirect_peer, bpf_skb_change_type,
+        generated::bpf_skb_load_bytes,
+    },
+    programs::TcContext,
+};
+use core::ffi::c_void;
+use netagent_common::{
+    counters::DropReason,
+    maps::{PEER, PUNT_FRAME, Port, PuntKind, Punted},
+    wire::eth,
+};
+
+use crate::maps;
+
+pub(crate) const SHOT: i32 = TC_ACT_SHOT;
+
+/// `PACKET_HOST` and `PACKET_OTHERHOST` of include/uapi/linux/if_packet.h.
+const PACKET_HOST: u32 = 0;
+const PACKET_OTHERHOST: u32 = 3;
+
+/// Sends the frame towards the node: into the host peer's ingress, or through the pod link's transmit path.
+#[inline(always)]
+pub(crate) fn to_node(ctx: &TcContext, port: &Port) -> i32 {
+    let skb = ctx.skb.skb;
+    // Volatile, because the verifier takes context fields one by one and LLVM would write both at once.
+    // A mark means something to the CNI on the node; the guest and the pod have none to give.
+    // SAFETY: the verifier turns field accesses of the context into accesses of the kernel's skb.
+    unsafe { (&raw mut (*skb).mark).write_volatile(0) };
+    // The tap's queue would else choose the queue of the node's NIC.
+    // SAFETY: as above.
+    unsafe { (&raw mut (*skb).queue_mapping).write_volatile(0) };
+    if port.flags & PEER == 0 {
+        // SAFETY: the helper takes any number and answers with a verdict.
+        return unsafe { bpf_redirect(port.pod_ifindex, 0) } as i32;
+    }
+    // The tap judged the type by its own MAC. Kernels whose redirect_peer does not scrub the skb keep that, and the
+    // node's IP stack drops PACKET_OTHERHOST; newer ones set PACKET_HOST themselves (skb_scrub_packet).
+    // SAFETY: as above.
+    if unsafe { (*skb).pkt_type } == PACKET_OTHERHOST {
+        // SAFETY: the skb is the one this program was called with. It fails only for types that are none of these.
+        unsafe { bpf_skb_change_type(skb, PACKET_HOST) };
+    }
+    // SAFETY: as for bpf_redirect.
+    unsafe { bpf_redirect_peer(port.pod_ifindex, 0) as i32 }
+}
+
+/// Queues the frame on the tap.
+#[inline(always)]
+pub(crate) fn to_tap(port: &Port) -> i32 {
+    // SAFETY: the helper takes any number and answers with a verdict.
+    unsafe { bpf_redirect(port.tap_ifindex, 0) as i32 }
+}
+
+/// Copies the frame into the punt ring, if the port still has a token.
+#[inline(always)]
+pub(crate) fn punt(ctx: &TcContext, kind: PuntKind, len: u32) -> Result<(), DropReason> {
+    let bucket = maps::bucket().ok_or(DropReason::PuntFull)?;
+    // SAFETY: the helper has no arguments.
+    if !bucket.take(unsafe { bpf_ktime_get_ns() }) {
+        return Err(DropReason::PuntRate);
+    }
+    if len as usize > PUNT_FRAME {
+        return Err(DropReason::Oversized);
+    }
+    // The verifier wants bounds on the very register that it passes on; the optimizer, knowing `len`, would drop the
+    // mask or check a copy. PUNT_FRAME is all ones, so the mask changes nothing.
+    let bounded = core::hint::black_box(len) & PUNT_FRAME as u32;
+    if bounded < eth::HEADER as u32 {
+        return Err(DropReason::Malformed);
+    }
+    let mut record = maps::PUNT.reserve::<Punted>(0).ok_or(DropReason::PuntFull)?;
+    let punted = record.as_mut_ptr();
+    // SAFETY: the reservation is as large as `Punted`.
+    let frame = unsafe { &raw mut (*punted).frame };
+    // SAFETY: `bounded` is at most PUNT_FRAME, which is less than the array.
+    let copied = unsafe { bpf_skb_load_bytes(ctx.skb.skb as *const c_void, 0, frame.cast(), bounded) };
+    if copied != 0 {
+        record.discard(0);
+        return Err(DropReason::Malformed);
+    }
+    // SAFETY: as above; the fields are plain numbers.
+    unsafe {
+        (&raw mut (*punted).slot).write(maps::slot());
+    }
+    // SAFETY: as above.
+    unsafe { (&raw mut (*punted).kind).write(kind as u32) };
+    // SAFETY: as above.
+    unsafe { (&raw mut (*punted).len).write(len) };
+    record.submit(0);
+    Ok(())
+}

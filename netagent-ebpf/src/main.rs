@@ -1,0 +1,90 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! The two programs. A shell around `netagent_common::policy`: packet access, maps, redirect; no decisions.
+#![no_std]
+#![no_main]
+#![expect(missing_docs, unreachable_pub, reason = "the macro exports each entry point by a symbol of its own")]
+#![expect(unsafe_code, reason = "kernel helpers, map pointers and packet memory are unsafe by nature")]
+
+mod act;
+mod frame;
+mod maps;
+
+use aya_ebpf::{macros::classifier, programs::TcContext};
+use netagent_common::{
+    counters::{DropReason, PortCounters},
+    maps::{ACTIVE, Port},
+    policy::{self, Meta, Verdict},
+};
+
+/// On the tap's ingress: what the guest sends.
+#[classifier]
+pub fn from_vm(ctx: TcContext) -> i32 {
+    run(ctx, Direction::FromVm)
+}
+
+/// On the pod link's ingress: what is sent to the guest.
+#[classifier]
+pub fn to_vm(ctx: TcContext) -> i32 {
+    run(ctx, Direction::ToVm)
+}
+
+#[derive(Clone, Copy)]
+enum Direction {
+    FromVm,
+    ToVm,
+}
+
+#[inline(always)]
+fn run(ctx: TcContext, direction: Direction) -> i32 {
+    // Without its counters or its settings a program has no port: it lets nothing through.
+    let (Some(counters), Some(port)) = (maps::counters(), maps::port()) else { return act::SHOT };
+    let meta = frame::meta(&ctx);
+    let verdict = judge(&ctx, direction, meta, port);
+    match (verdict, direction) {
+        (Verdict::Forward, Direction::FromVm) => {
+            counters.from_vm.add(meta.len.into());
+            act::to_node(&ctx, port)
+        }
+        (Verdict::Forward, Direction::ToVm) => {
+            counters.to_vm.add(meta.len.into());
+            act::to_tap(port)
+        }
+        (Verdict::Punt(kind), _) => match act::punt(&ctx, kind, meta.len) {
+            Ok(()) => {
+                counters.punted.add(meta.len.into());
+                act::SHOT
+            }
+            Err(reason) => refuse(counters, reason, meta),
+        },
+        (Verdict::Drop(reason), _) => refuse(counters, reason, meta),
+    }
+}
+
+#[inline(always)]
+fn judge(ctx: &TcContext, direction: Direction, meta: Meta, port: &Port) -> Verdict {
+    if port.flags & ACTIVE == 0 {
+        return Verdict::Drop(DropReason::Unconfigured);
+    }
+    let mut frame = frame::Frame::of(ctx);
+    match direction {
+        Direction::FromVm => policy::from_vm(&mut frame, meta, port),
+        Direction::ToVm => policy::to_vm(&mut frame, meta, port),
+    }
+}
+
+#[inline(always)]
+fn refuse(counters: &mut PortCounters, reason: DropReason, meta: Meta) -> i32 {
+    counters.dropped(reason).add(meta.len.into());
+    act::SHOT
+}
+
+/// The kernel lets only GPL-compatible programs call the helpers used here.
+#[unsafe(link_section = "license")]
+#[unsafe(no_mangle)]
+static LICENSE: [u8; 13] = *b"Dual MIT/GPL\0";
+
+#[panic_handler]
+fn panic(_: &core::panic::PanicInfo<'_>) -> ! {
+    // The verifier proves that this is never reached: it refuses a program with a loop that does not end.
+    loop {}
+}

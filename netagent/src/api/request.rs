@@ -1,0 +1,106 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! Requests as they come in, checked field by field, as asks.
+
+use std::path::{Path, PathBuf};
+
+use super::v1;
+use crate::{
+    core::{
+        ids::{IdError, IfName},
+        spec::{PortSpec, TapSpec},
+    },
+    sys::netns::{Netns, NetnsError},
+};
+
+/// `MAX_TAP_QUEUES` of drivers/net/tun.c.
+const MAX_QUEUES: u32 = 256;
+
+/// A field that cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum FieldError {
+    /// Not an identity.
+    #[error(transparent)]
+    Id(#[from] IdError),
+    /// Not a namespace.
+    #[error(transparent)]
+    Netns(#[from] NetnsError),
+    /// A relative path means nothing to the agent.
+    #[error("{field} `{path}` is not an absolute path")]
+    Relative {
+        /// The field.
+        field: &'static str,
+        /// Its value.
+        path: String,
+    },
+    /// No such tier.
+    #[error("tier {0}")]
+    Tier(String),
+    /// A tap has no so many.
+    #[error("{0} queues: a tap has 1 to {MAX_QUEUES}")]
+    Queues(u32),
+    /// Nothing names a port.
+    #[error("name a port by its id, or by --netns")]
+    NoPort,
+}
+
+/// The ask of a request. Opens the namespace to know which one it is.
+///
+/// # Errors
+/// The first field that cannot be used.
+pub fn port_spec(request: &v1::AttachRequest) -> Result<PortSpec, FieldError> {
+    let netns = Netns::open_pod(&absolute("netns", &request.netns)?)?;
+    let queues = if request.queues == 0 { 1 } else { request.queues };
+    if queues > MAX_QUEUES {
+        return Err(FieldError::Queues(queues));
+    }
+    let given = |text: &str| (!text.is_empty()).then(|| text.to_owned());
+    Ok(PortSpec {
+        netns: netns.path().to_owned(),
+        netns_id: netns.id(),
+        pod_link: name(&request.pod_link, "eth0")?,
+        tap: TapSpec {
+            name: name(&request.tap, "tap0")?,
+            queues: queues as u16,
+            uid: request.uid,
+            gid: request.gid,
+        },
+        mac: given(&request.mac).map(|mac| mac.parse()).transpose()?,
+        tier: given(&request.tier)
+            .map(|tier| tier.parse().map_err(FieldError::Tier))
+            .transpose()?
+            .unwrap_or_default(),
+        resolv_conf: given(&request.resolv_conf).map(|p| absolute("resolv_conf", &p)).transpose()?,
+        hostname: given(&request.hostname),
+        wanted: true,
+    })
+}
+
+/// The name given, or the usual one.
+pub(super) fn name(given: &str, usual: &str) -> Result<IfName, IdError> {
+    if given.is_empty() { usual.parse() } else { given.parse() }
+}
+
+/// A path that means the same to everybody.
+pub(super) fn absolute(field: &'static str, path: &str) -> Result<PathBuf, FieldError> {
+    if Path::new(path).is_absolute() {
+        Ok(path.into())
+    } else {
+        Err(FieldError::Relative { field, path: path.to_owned() })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn fields_are_refused_by_name_before_anything_is_touched() {
+        let error = |request| port_spec(&request).unwrap_err().to_string();
+        let request = v1::AttachRequest::default;
+        assert_eq!(error(request()), "netns `` is not an absolute path");
+        let host = v1::AttachRequest { netns: "/proc/self/ns/net".into(), ..request() };
+        assert!(error(host).contains("is the node's own network namespace"));
+        let missing = v1::AttachRequest { netns: "/run/netns/not-there".into(), ..request() };
+        assert_eq!(error(missing), "open network namespace /run/netns/not-there");
+    }
+}

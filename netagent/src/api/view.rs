@@ -1,0 +1,109 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! A port as the API shows it.
+
+use netagent_common::counters::{Count, DropReason, PortCounters};
+
+use super::v1;
+use crate::{
+    core::guest::Guest,
+    datapath::DatapathError,
+    reconcile::{Parts, PortLookup, PortState, Wired},
+};
+
+/// The port's message; counters and dialogue are read now.
+pub(super) fn port(parts: &Parts, lookup: &PortLookup) -> Result<v1::Port, DatapathError> {
+    let spec = &lookup.spec;
+    let mut port = v1::Port {
+        id: lookup.id.to_string(),
+        state: state(lookup.status.state).to_owned(),
+        reason: lookup.status.reason.clone(),
+        netns: spec.netns.display().to_string(),
+        pod_link: Some(v1::PodLink { ifname: spec.pod_link.to_string(), ..v1::PodLink::default() }),
+        tap: Some(v1::Tap {
+            ifname: spec.tap.name.to_string(),
+            queues: spec.tap.queues.into(),
+            owner: spec.tap.owner_text(),
+            ..v1::Tap::default()
+        }),
+        ..v1::Port::default()
+    };
+    if let Some(wired) = &lookup.status.wired {
+        fill(&mut port, parts, wired)?;
+    }
+    Ok(port)
+}
+
+fn state(state: PortState) -> &'static str {
+    match state {
+        PortState::Pending => "pending",
+        PortState::Ready => "ready",
+        PortState::Failed => "failed",
+        PortState::Detaching => "detaching",
+        PortState::Gone => "gone",
+    }
+}
+
+fn fill(port: &mut v1::Port, parts: &Parts, wired: &Wired) -> Result<(), DatapathError> {
+    let link = &wired.desired.pod_link;
+    if let Some(pod_link) = &mut port.pod_link {
+        pod_link.ifindex = link.ifindex;
+        pod_link.mac = wired.desired.pod_mac.to_string();
+        pod_link.mtu = link.mtu;
+    }
+    if let Some(tap) = &mut port.tap {
+        tap.ifindex = wired.tap_ifindex;
+        tap.mtu = link.mtu;
+    }
+    port.guest = Some(guest(&wired.desired.guest));
+    port.datapath = Some(v1::Datapath {
+        tier: wired.desired.tier.to_string(),
+        hook: wired.hook.to_string(),
+        reason: wired.desired.tier_reason.clone(),
+    });
+    port.counters = Some(counters(&parts.datapath.maps().counters(wired.slot)?));
+    let dialogue = parts.dhcp.dialogue(wired.slot);
+    port.dhcp = Some(v1::Dhcp {
+        lease: parts.dhcp.lease(wired.slot).map_or_else(String::new, |lease| {
+            format!("{} for {} s", lease.address, lease.lease_time.as_secs())
+        }),
+        last: dialogue.last,
+        messages: dialogue.messages,
+    });
+    Ok(())
+}
+
+fn guest(guest: &Guest) -> v1::Guest {
+    v1::Guest {
+        mac: guest.mac.to_string(),
+        addresses: guest.addresses.iter().map(ToString::to_string).collect(),
+        gateway: guest.ipv4_gateway().map_or_else(String::new, |g| g.to_string()),
+        routes: guest
+            .routes
+            .iter()
+            .map(|r| v1::Route {
+                destination: r.destination.to_string(),
+                gateway: r.gateway.map_or_else(String::new, |g| g.to_string()),
+            })
+            .collect(),
+        dns: Some(v1::Dns {
+            servers: guest.dns.servers.iter().map(ToString::to_string).collect(),
+            search: guest.dns.search.clone(),
+        }),
+        hostname: guest.hostname.clone().unwrap_or_default(),
+    }
+}
+
+fn counters(counters: &PortCounters) -> v1::Counters {
+    let count = |c: Count| Some(v1::Count { packets: c.packets, bytes: c.bytes });
+    v1::Counters {
+        from_vm: count(counters.from_vm),
+        to_vm: count(counters.to_vm),
+        punted: count(counters.punted),
+        drops: DropReason::ALL
+            .into_iter()
+            .filter_map(|reason| counters.drops.get(reason as usize).map(|c| (reason, c.packets)))
+            .filter(|(_, packets)| *packets > 0)
+            .map(|(reason, packets)| (reason.as_str().to_owned(), packets))
+            .collect(),
+    }
+}

@@ -1,0 +1,261 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! Verbs and flags. They are a contract: other programs call them.
+
+use std::{net::SocketAddr, path::PathBuf};
+
+use anyhow::{Context as _, Result};
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+use crate::{
+    api::v1,
+    core::{ids::MacAddr, tier::TierChoice},
+    datapath::Feature,
+};
+
+/// Gives a VM inside a pod the pod's network, through eBPF instead of a bridge.
+#[derive(Debug, Parser)]
+#[command(name = "netagent", version, max_term_width = 100)]
+pub(super) struct Cli {
+    /// The agent's socket [default: /run/netagent/netagent.sock].
+    #[arg(long, global = true, value_name = "PATH", env = "NETAGENT_SOCKET")]
+    pub(super) socket: Option<PathBuf>,
+    /// What to print.
+    #[arg(short, long, global = true, value_name = "FORMAT", default_value = "table")]
+    pub(super) output: Output,
+    #[command(subcommand)]
+    pub(super) command: Command,
+}
+
+/// What to print.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub(super) enum Output {
+    /// Tables for people.
+    Table,
+    /// JSON with stable names, for programs.
+    Json,
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum Command {
+    /// Run the agent. Stopping it leaves the ports forwarding.
+    Run(RunArgs),
+    /// Wire a port and wait until it is ready. Again for the same port: changes nothing, prints it.
+    Attach(AttachArgs),
+    /// Take a port off and wait until nothing of it is left.
+    Detach(PortArgs),
+    /// List all ports.
+    Status,
+    /// Show one port.
+    Show(PortArgs),
+    /// Print the steps that `attach` would take now.
+    Plan(AttachArgs),
+    /// Remove everything that netagent made on this node. Only while no agent runs.
+    Cleanup(CleanupArgs),
+    /// Print or check a configuration.
+    Config {
+        #[command(subcommand)]
+        command: ConfigCommand,
+    },
+}
+
+#[derive(Debug, Args)]
+pub(super) struct RunArgs {
+    /// Configuration file [default: /etc/netagent/netagent.toml, where it is there].
+    #[arg(long, value_name = "FILE", env = "NETAGENT_CONFIG")]
+    pub(super) config: Option<PathBuf>,
+    /// A mounted BPF filesystem [default: /sys/fs/bpf].
+    #[arg(long, value_name = "DIR", env = "NETAGENT_BPFFS")]
+    pub(super) bpffs: Option<PathBuf>,
+    /// Serve metrics and health over HTTP on this address.
+    #[arg(long, value_name = "ADDR", env = "NETAGENT_METRICS")]
+    pub(super) metrics: Option<SocketAddr>,
+    /// Attach this namespace at start, with default settings. Can be given again.
+    #[arg(long, value_name = "NETNS")]
+    pub(super) attach: Vec<PathBuf>,
+    /// What to log, as in `info` or `netagent=debug`.
+    #[arg(long, value_name = "FILTER", env = "NETAGENT_LOG", default_value = "info")]
+    pub(super) log: String,
+    /// Log JSON lines.
+    #[arg(long, env = "NETAGENT_LOG_JSON")]
+    pub(super) log_json: bool,
+    /// Take the kernel to lack a feature that it has, to see the fallback work.
+    #[arg(long, value_name = "FEATURE")]
+    pub(super) without: Vec<Without>,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub(super) enum Without {
+    /// tcx links (kernel 6.6).
+    Tcx,
+    /// bpf_redirect_peer (kernel 5.10).
+    RedirectPeer,
+}
+
+impl RunArgs {
+    pub(super) fn lacking(&self) -> Vec<Feature> {
+        let feature = |w: &Without| match w {
+            Without::Tcx => Feature::Tcx,
+            Without::RedirectPeer => Feature::RedirectPeer,
+        };
+        self.without.iter().map(feature).collect()
+    }
+}
+
+#[derive(Debug, Args)]
+pub(super) struct AttachArgs {
+    /// The pod's network namespace, as /run/netns/NAME or /proc/PID/ns/net.
+    #[arg(long, value_name = "PATH")]
+    netns: PathBuf,
+    /// The interface that the CNI put into it.
+    #[arg(long, value_name = "IFNAME", default_value = "eth0")]
+    pod_link: String,
+    /// The tap to make.
+    #[arg(long, value_name = "IFNAME", default_value = "tap0")]
+    tap: String,
+    /// The guest's MAC [default: the pod link's].
+    #[arg(long)]
+    mac: Option<MacAddr>,
+    /// Queue pairs of the tap; with more than one the VMM must open it as multi-queue.
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=256))]
+    queues: u32,
+    /// User and group that may open the tap [default: root].
+    #[arg(long, value_name = "UID[:GID]")]
+    owner: Option<Owner>,
+    /// How the guest meets the pod's network.
+    #[arg(long, value_name = "MODE", default_value = "l2")]
+    mode: Mode,
+    /// How packets leave: auto, peer or plain.
+    #[arg(long, default_value_t = TierChoice::Auto)]
+    tier: TierChoice,
+    /// resolv.conf for the guest [default: the pod's own, where it is found].
+    #[arg(long, value_name = "FILE")]
+    resolv_conf: Option<PathBuf>,
+    /// Host name for the guest [default: the pod's own, where it is found].
+    #[arg(long, value_name = "NAME")]
+    hostname: Option<String>,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum Mode {
+    /// The guest has the pod's address and MAC.
+    L2,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Owner {
+    uid: u32,
+    gid: Option<u32>,
+}
+
+impl std::str::FromStr for Owner {
+    type Err = String;
+
+    fn from_str(s: &str) -> Result<Self, String> {
+        let number =
+            |id: &str| id.parse().map_err(|_| format!("`{id}` is not a number; give UID or UID:GID"));
+        match s.split_once(':') {
+            Some((uid, gid)) => Ok(Self { uid: number(uid)?, gid: Some(number(gid)?) }),
+            None => Ok(Self { uid: number(s)?, gid: None }),
+        }
+    }
+}
+
+impl AttachArgs {
+    pub(super) fn request(&self) -> Result<v1::AttachRequest> {
+        let Mode::L2 = self.mode;
+        Ok(v1::AttachRequest {
+            netns: absolute(&self.netns)?,
+            pod_link: self.pod_link.clone(),
+            tap: self.tap.clone(),
+            mac: self.mac.map_or_else(String::new, |mac| mac.to_string()),
+            queues: self.queues,
+            uid: self.owner.map(|o| o.uid),
+            gid: self.owner.and_then(|o| o.gid),
+            tier: self.tier.to_string(),
+            resolv_conf: self.resolv_conf.as_deref().map(absolute).transpose()?.unwrap_or_default(),
+            hostname: self.hostname.clone().unwrap_or_default(),
+        })
+    }
+}
+
+/// A port, by its id or its namespace.
+#[derive(Debug, Args)]
+#[group(required = true, multiple = true)]
+pub(super) struct PortArgs {
+    /// The port's id, as `status` prints it.
+    #[arg(value_name = "PORT", conflicts_with_all = ["netns", "pod_link"])]
+    id: Option<String>,
+    /// The pod's network namespace.
+    #[arg(long, value_name = "PATH")]
+    netns: Option<PathBuf>,
+    /// Of several ports in the namespace, the one with this pod link.
+    #[arg(long, value_name = "IFNAME", requires = "netns")]
+    pod_link: Option<String>,
+}
+
+impl PortArgs {
+    pub(super) fn reference(&self) -> Result<v1::PortRef> {
+        Ok(v1::PortRef {
+            id: self.id.clone().unwrap_or_default(),
+            netns: self.netns.as_deref().map(absolute).transpose()?.unwrap_or_default(),
+            pod_link: self.pod_link.clone().unwrap_or_default(),
+        })
+    }
+}
+
+#[derive(Debug, Args)]
+pub(super) struct CleanupArgs {
+    /// Configuration file of the agent that is to be cleaned up after.
+    #[arg(long, value_name = "FILE", env = "NETAGENT_CONFIG")]
+    pub(super) config: Option<PathBuf>,
+    /// The BPF filesystem that it used [default: /sys/fs/bpf].
+    #[arg(long, value_name = "DIR", env = "NETAGENT_BPFFS")]
+    pub(super) bpffs: Option<PathBuf>,
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum ConfigCommand {
+    /// Print the defaults, as a file to start from.
+    Default,
+    /// Check a file and print what it comes to.
+    Check {
+        /// The file [default: /etc/netagent/netagent.toml].
+        #[arg(value_name = "FILE")]
+        file: Option<PathBuf>,
+    },
+}
+
+/// The agent may have another working directory.
+fn absolute(path: impl AsRef<std::path::Path>) -> Result<String> {
+    let path = path.as_ref();
+    let absolute = std::path::absolute(path).with_context(|| format!("path `{}`", path.display()))?;
+    let text = absolute.to_str().with_context(|| format!("path {} is not UTF-8", absolute.display()))?;
+    Ok(text.to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory as _;
+
+    #[test]
+    fn the_definition_is_sound() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn owners_are_numbers() {
+        let owner: Owner = "107:108".parse().unwrap();
+        assert_eq!((owner.uid, owner.gid), (107, Some(108)));
+        assert_eq!("107".parse::<Owner>().unwrap().gid, None);
+        assert!("qemu".parse::<Owner>().unwrap_err().contains("UID:GID"));
+    }
+
+    #[test]
+    fn a_port_needs_a_name() {
+        assert!(Cli::try_parse_from(["netagent", "detach"]).is_err());
+        assert!(Cli::try_parse_from(["netagent", "detach", "7-eth0"]).is_ok());
+        assert!(Cli::try_parse_from(["netagent", "detach", "--netns", "/run/netns/a"]).is_ok());
+        assert!(Cli::try_parse_from(["netagent", "detach", "--pod-link", "eth0"]).is_err());
+    }
+}

@@ -1,0 +1,254 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! What a port should be: the ask, met with what the pod is and what the kernel can do.
+
+use ipnet::IpNet;
+use netagent_common::maps::{self, ACTIVE, MAX_IPV4, MAX_IPV6, OWNS_CLSACT, PEER};
+
+use super::{
+    guest::Guest,
+    ids::{IfName, MacAddr, NetnsId, PortId},
+    pod::{PodFacts, PodLink},
+    spec::{PortSpec, TapSpec},
+    tier::{self, Hook, KernelFeatures, Tier, TierError},
+};
+
+/// A port as it should be.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DesiredPort {
+    /// Its name.
+    pub id: PortId,
+    /// Its namespace.
+    pub netns_id: NetnsId,
+    /// The link that the CNI made.
+    pub pod_link: PodLink,
+    /// MAC of the pod link.
+    pub pod_mac: MacAddr,
+    /// The tap to make.
+    pub tap: TapSpec,
+    /// What the guest is told.
+    pub guest: Guest,
+    /// How packets leave.
+    pub tier: Tier,
+    /// Why that tier, for people.
+    pub tier_reason: String,
+    /// Where programs that are not attached yet go.
+    pub hook: Hook,
+}
+
+/// The ask cannot be met as the pod is now.
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+pub enum SpecError {
+    /// The tap would replace the pod link.
+    #[error("the tap and the pod link are both called {0}; choose another --tap")]
+    SameName(IfName),
+    /// Nothing reaches the pod yet.
+    #[error(
+        "pod link {0} is down; wait for the CNI to finish, or set it up with `ip link set {0} up` in the pod's namespace"
+    )]
+    LinkDown(IfName),
+    /// No identity to lend.
+    #[error(
+        "pod link {0} has no address to hand to the guest; give it one, or name the right link with --pod-link"
+    )]
+    NoAddress(IfName),
+    /// More addresses than a port entry holds.
+    #[error("pod link {link} has {have} {family} addresses, and a port holds {room}; remove some")]
+    TooManyAddresses {
+        /// The pod link.
+        link: IfName,
+        /// `IPv4` or `IPv6`.
+        family: &'static str,
+        /// How many it has.
+        have: usize,
+        /// How many fit.
+        room: usize,
+    },
+    /// No Ethernet below.
+    #[error("pod link {0} has no Ethernet address; netagent forwards Ethernet frames only")]
+    NotEthernet(IfName),
+    /// A MAC that no station can have, as the zero MAC of netkit.
+    #[error("{mac} cannot be the guest's MAC: it is all zero or a group address; give one with --mac")]
+    GuestMac {
+        /// The address.
+        mac: MacAddr,
+    },
+    /// The tier cannot be had.
+    #[error(transparent)]
+    Tier(#[from] TierError),
+}
+
+impl DesiredPort {
+    /// Meets the ask with the facts.
+    ///
+    /// # Errors
+    /// When the pod, as it is now, cannot have such a port.
+    pub fn new(spec: &PortSpec, facts: &PodFacts, kernel: KernelFeatures) -> Result<Self, SpecError> {
+        let link = &facts.link;
+        let name = || link.ifname.clone();
+        if spec.tap.name == link.ifname {
+            return Err(SpecError::SameName(name()));
+        }
+        if !link.up {
+            return Err(SpecError::LinkDown(name()));
+        }
+        if facts.addresses.is_empty() {
+            return Err(SpecError::NoAddress(name()));
+        }
+        let v4 = facts.addresses.iter().filter(|a| matches!(a, IpNet::V4(_))).count();
+        let v6 = facts.addresses.len() - v4;
+        for (family, have, room) in [("IPv4", v4, MAX_IPV4), ("IPv6", v6, MAX_IPV6)] {
+            if have > room {
+                return Err(SpecError::TooManyAddresses { link: name(), family, have, room });
+            }
+        }
+        let pod_mac = link.mac.ok_or_else(|| SpecError::NotEthernet(name()))?;
+        let mac = spec.mac.unwrap_or(pod_mac);
+        if !mac.is_station() {
+            return Err(SpecError::GuestMac { mac });
+        }
+        let (tier, tier_reason) = tier::choose(spec.tier, link, kernel)?;
+        Ok(Self {
+            id: spec.id(),
+            netns_id: spec.netns_id,
+            pod_link: link.clone(),
+            pod_mac,
+            tap: spec.tap.clone(),
+            guest: Guest::inherit(mac, facts),
+            tier,
+            tier_reason,
+            hook: kernel.hook(),
+        })
+    }
+
+    /// The port entry that the programs read. A tap that is still to be made has index 0.
+    pub fn entry(&self, tap_ifindex: u32, owns_clsact: bool) -> maps::Port {
+        let mut entry: maps::Port = bytemuck::Zeroable::zeroed();
+        entry.netns_dev = self.netns_id.dev;
+        entry.netns_ino = self.netns_id.ino;
+        entry.flags = ACTIVE
+            | if self.tier == Tier::Peer { PEER } else { 0 }
+            | if owns_clsact { OWNS_CLSACT } else { 0 };
+        entry.pod_ifindex = self.pod_link.ifindex;
+        entry.tap_ifindex = tap_ifindex;
+        entry.mtu = self.pod_link.mtu;
+        for (to, from) in entry.pod_ifname.iter_mut().zip(self.id.pod_link.as_str().bytes()) {
+            *to = from;
+        }
+        entry.guest_mac = self.guest.mac.0;
+        entry.pod_mac = self.pod_mac.0;
+        let mut v4 = entry.ipv4.iter_mut().zip(entry.ipv4_broadcast.iter_mut());
+        let mut v6 = entry.ipv6.iter_mut();
+        for address in &self.guest.addresses {
+            match address {
+                IpNet::V4(a) => {
+                    if let Some((place, broadcast)) = v4.next() {
+                        *place = a.addr().octets();
+                        // A /31 or /32 has no broadcast address (RFC 3021).
+                        if a.prefix_len() < 31 {
+                            *broadcast = a.broadcast().octets();
+                        }
+                    }
+                }
+                IpNet::V6(a) => {
+                    if let Some(place) = v6.next() {
+                        *place = a.addr().octets();
+                    }
+                }
+            }
+        }
+        entry
+    }
+}
+
+/// The port that an entry belongs to, or `None` for a slot that is free or holds no valid name.
+pub fn entry_id(entry: &maps::Port) -> Option<PortId> {
+    if entry.flags & ACTIVE == 0 {
+        return None;
+    }
+    let name = entry.pod_ifname.split(|b| *b == 0).next()?;
+    let pod_link = std::str::from_utf8(name).ok()?.parse().ok()?;
+    Some(PortId { netns_ino: entry.netns_ino, pod_link })
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use super::*;
+    use crate::core::{
+        pod::{Dns, Route},
+        spec::tests::spec,
+        tier::TierChoice,
+    };
+
+    pub(crate) const KERNEL: KernelFeatures = KernelFeatures { tcx: true, redirect_peer: true };
+
+    pub(crate) fn facts() -> PodFacts {
+        PodFacts {
+            link: PodLink {
+                ifname: "eth0".parse().unwrap(),
+                ifindex: 2,
+                mac: Some(MacAddr([0x0a, 0x58, 10, 244, 0, 9])),
+                mtu: 1450,
+                kind: "veth".into(),
+                up: true,
+                peer_elsewhere: true,
+            },
+            addresses: vec!["10.244.0.9/24".parse().unwrap(), "fd00::9/64".parse().unwrap()],
+            routes: vec![Route {
+                destination: "0.0.0.0/0".parse().unwrap(),
+                gateway: Some("10.244.0.1".parse().unwrap()),
+                metric: 0,
+            }],
+            dns: Dns { servers: vec!["10.96.0.10".parse().unwrap()], search: vec!["cluster.local".into()] },
+            hostname: Some("vm".into()),
+        }
+    }
+
+    pub(crate) fn desired() -> DesiredPort {
+        DesiredPort::new(&spec(), &facts(), KERNEL).unwrap()
+    }
+
+    #[test]
+    fn the_guest_inherits_the_link_s_mac_unless_one_is_given() {
+        assert_eq!(desired().guest.mac, desired().pod_mac);
+        let mut spec = spec();
+        spec.mac = Some(MacAddr([2, 0, 0, 0, 0, 1]));
+        let port = DesiredPort::new(&spec, &facts(), KERNEL).unwrap();
+        assert_eq!((port.guest.mac.0[5], port.pod_mac.0[5]), (1, 9));
+    }
+
+    #[test]
+    fn a_pod_that_cannot_lend_its_identity_is_refused_by_name() {
+        let cases: [(&str, fn(&mut PortSpec, &mut PodFacts)); 7] = [
+            ("is down", |_, f| f.link.up = false),
+            ("no address", |_, f| f.addresses.clear()),
+            ("no Ethernet", |_, f| f.link.mac = None),
+            ("cannot be the guest's MAC", |_, f| f.link.mac = Some(MacAddr([0; 6]))),
+            ("both called eth0", |s, _| s.tap.name = "eth0".parse().unwrap()),
+            ("5 IPv4 addresses", |_, f| {
+                f.addresses = (1..=5).map(|i| format!("10.0.0.{i}/24").parse().unwrap()).collect();
+            }),
+            ("tier peer is not possible: eth0 is macvlan", |s, f| {
+                s.tier = TierChoice::Peer;
+                f.link.kind = "macvlan".into();
+            }),
+        ];
+        for (expected, spoil) in cases {
+            let (mut spec, mut facts) = (spec(), facts());
+            spoil(&mut spec, &mut facts);
+            let error = DesiredPort::new(&spec, &facts, KERNEL).unwrap_err().to_string();
+            assert!(error.contains(expected), "{error} should say {expected}");
+        }
+    }
+
+    #[test]
+    fn the_entry_holds_identity_and_addresses() {
+        let entry = desired().entry(7, false);
+        assert_eq!(entry_id(&entry), Some(desired().id));
+        assert_eq!(entry.flags, ACTIVE | PEER);
+        assert_eq!((entry.pod_ifindex, entry.tap_ifindex, entry.mtu), (2, 7, 1450));
+        assert_eq!(entry.ipv4[..2], [[10, 244, 0, 9], [0; 4]]);
+        assert_eq!(entry.ipv4_broadcast[0], [10, 244, 0, 255]);
+        assert_eq!(entry.ipv6[0][..2], [0xfd, 0]);
+        assert_eq!(entry_id(&bytemuck::Zeroable::zeroed()), None);
+    }
+}

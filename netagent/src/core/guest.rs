@@ -1,0 +1,117 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! What the guest is told: the pod's network, in the shape that DHCP and router advertisements need.
+
+use std::{cmp::Reverse, net::Ipv4Addr};
+
+use ipnet::{IpNet, Ipv4Net};
+
+use super::{
+    ids::MacAddr,
+    pod::{Dns, PodFacts, Route},
+};
+
+/// The guest's network configuration.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Guest {
+    /// The only client that is served.
+    pub mac: MacAddr,
+    /// The pod's addresses, which become the guest's.
+    pub addresses: Vec<IpNet>,
+    /// Routes in an order in which each can be added: on-link first, the default last.
+    pub routes: Vec<Route>,
+    /// Name servers and search list.
+    pub dns: Dns,
+    /// Host name.
+    pub hostname: Option<String>,
+    /// MTU in bytes.
+    pub mtu: u32,
+}
+
+impl Guest {
+    /// What a guest with this MAC inherits from the pod.
+    pub fn inherit(mac: MacAddr, facts: &PodFacts) -> Self {
+        Self {
+            mac,
+            addresses: facts.addresses.clone(),
+            routes: usable_routes(&facts.addresses, &facts.routes),
+            dns: facts.dns.clone(),
+            hostname: facts.hostname.clone(),
+            mtu: facts.link.mtu,
+        }
+    }
+
+    /// The first IPv4 address: DHCPv4 has room for one.
+    pub fn ipv4(&self) -> Option<Ipv4Net> {
+        self.addresses.iter().find_map(|a| if let IpNet::V4(a) = a { Some(*a) } else { None })
+    }
+
+    /// The IPv4 default route's gateway.
+    pub fn ipv4_gateway(&self) -> Option<Ipv4Addr> {
+        self.routes.iter().find_map(|r| match (r.destination, r.gateway) {
+            (IpNet::V4(d), Some(std::net::IpAddr::V4(g))) if d.prefix_len() == 0 => Some(g),
+            _ => None,
+        })
+    }
+}
+
+/// The best route to each destination, without the subnets that the addresses imply, sorted so that a gateway's own
+/// route comes before the routes that use it.
+fn usable_routes(addresses: &[IpNet], routes: &[Route]) -> Vec<Route> {
+    let implied = |r: &Route| r.gateway.is_none() && addresses.iter().any(|a| a.trunc() == r.destination);
+    let mut usable: Vec<Route> = routes.iter().filter(|r| !implied(r)).copied().collect();
+    usable
+        .sort_by_key(|r| (r.gateway.is_some(), Reverse(r.destination.prefix_len()), r.destination, r.metric));
+    usable.dedup_by_key(|r| r.destination);
+    usable
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::core::desired::tests::facts;
+
+    fn route(destination: &str, gateway: Option<&str>, metric: u32) -> Route {
+        Route {
+            destination: destination.parse().unwrap(),
+            gateway: gateway.map(|g| g.parse().unwrap()),
+            metric,
+        }
+    }
+
+    fn guest(addresses: &[&str], routes: &[Route]) -> Guest {
+        let mut facts = facts();
+        facts.addresses = addresses.iter().map(|a| a.parse().unwrap()).collect();
+        facts.routes = routes.to_vec();
+        Guest::inherit(MacAddr([2, 0, 0, 0, 0, 1]), &facts)
+    }
+
+    #[test]
+    fn calico_s_link_local_gateway_comes_before_the_default() {
+        let default = route("0.0.0.0/0", Some("169.254.1.1"), 0);
+        let on_link = route("169.254.1.1/32", None, 0);
+        let guest = guest(&["10.1.2.3/32"], &[default, on_link]);
+        assert_eq!(guest.routes, [on_link, default]);
+        assert_eq!(guest.ipv4_gateway().unwrap().to_string(), "169.254.1.1");
+    }
+
+    #[test]
+    fn the_subnet_s_own_route_is_implied_by_the_address() {
+        let default = route("0.0.0.0/0", Some("10.244.0.1"), 0);
+        let pods = route("10.244.0.0/16", Some("10.244.0.1"), 0);
+        let guest = guest(&["10.244.0.9/24"], &[default, route("10.244.0.0/24", None, 0), pods]);
+        assert_eq!(guest.routes, [pods, default]);
+    }
+
+    #[test]
+    fn of_two_defaults_the_lower_metric_wins() {
+        let slow = route("0.0.0.0/0", Some("10.0.0.2"), 200);
+        let fast = route("0.0.0.0/0", Some("10.0.0.1"), 100);
+        assert_eq!(guest(&["10.0.0.9/24"], &[slow, fast]).routes, [fast]);
+    }
+
+    #[test]
+    fn no_routes_is_not_an_error() {
+        let guest = guest(&["10.0.0.9/24"], &[]);
+        assert_eq!((guest.routes.len(), guest.ipv4_gateway()), (0, None));
+    }
+}

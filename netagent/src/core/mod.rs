@@ -1,0 +1,16 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! The pure part: what a port should be, what the kernel says, and the difference as a list of steps.
+//!
+//! No clock, no files, no sockets, no async: everything here is a function of its arguments (`cargo xtask lint`
+//! checks it).
+
+pub mod desired;
+pub mod guest;
+pub mod ids;
+pub mod observed;
+pub mod owned;
+pub mod plan;
+pub mod pod;
+pub mod render;
+pub mod spec;
+pub mod tier;

@@ -1,0 +1,113 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! What the kernel, the pins and our own tasks say about a port. Nothing here is remembered, all of it is read.
+
+use netagent_common::maps;
+
+use super::{guest::Guest, plan::Program, spec::owner_text, tier::Hook};
+
+/// One port as it is.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Observed {
+    /// The device that has the tap's name.
+    pub tap: ObservedTap,
+    /// The port's entry and the slot it is in.
+    pub entry: Option<(u32, maps::Port)>,
+    /// A slot that nobody uses, for a port that has none; `None` when all are taken.
+    pub free_slot: Option<u32>,
+    /// `from_vm` on the tap.
+    pub from_vm: ObservedProgram,
+    /// `to_vm` on the pod link.
+    pub to_vm: ObservedProgram,
+    /// The clsact qdisc of the pod link.
+    pub clsact: Clsact,
+    /// What the hand-off serves for this port.
+    pub serving: Option<Guest>,
+}
+
+impl Observed {
+    /// The program's state.
+    pub fn program(&self, program: Program) -> ObservedProgram {
+        match program {
+            Program::FromVm => self.from_vm,
+            Program::ToVm => self.to_vm,
+        }
+    }
+
+    /// Whether nothing of ours is there.
+    pub fn is_empty(&self) -> bool {
+        !matches!(self.tap, ObservedTap::Ours(_))
+            && self.entry.is_none()
+            && self.from_vm == ObservedProgram::Absent
+            && self.to_vm == ObservedProgram::Absent
+            && self.serving.is_none()
+    }
+}
+
+/// The device that has the tap's name.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum ObservedTap {
+    /// There is none.
+    #[default]
+    Absent,
+    /// Somebody else's; what it is, in words.
+    Foreign(String),
+    /// Made by us for this port.
+    Ours(Tap),
+}
+
+/// A tap's state.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Tap {
+    /// Its index.
+    pub ifindex: u32,
+    /// Its MTU in bytes.
+    pub mtu: u32,
+    /// `IFF_MULTI_QUEUE`.
+    pub multi_queue: bool,
+    /// `IFF_VNET_HDR`.
+    pub vnet_hdr: bool,
+    /// Owner.
+    pub uid: Option<u32>,
+    /// Group.
+    pub gid: Option<u32>,
+    /// Its root qdisc is noqueue.
+    pub noqueue: bool,
+    /// `IFF_UP`.
+    pub up: bool,
+}
+
+impl Tap {
+    /// `UID:GID`, with `-` for one that is not set.
+    pub fn owner_text(&self) -> String {
+        owner_text(self.uid, self.gid)
+    }
+}
+
+/// One of the two programs.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum ObservedProgram {
+    /// Neither attached nor pinned.
+    #[default]
+    Absent,
+    /// A pin is there, but the device that it was attached to is gone.
+    Severed,
+    /// Attached.
+    Attached {
+        /// Where.
+        hook: Hook,
+        /// Whether it is the program of this agent; else that of another version.
+        current: bool,
+    },
+}
+
+/// The clsact qdisc of the pod link.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Clsact {
+    /// There is none.
+    #[default]
+    Absent,
+    /// It is there, and holds no filter but ours.
+    Ours,
+    /// It is there, and holds somebody else's filters.
+    Shared,
+}

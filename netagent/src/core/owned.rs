@@ -1,0 +1,48 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! How netagent's objects are named and recognised: the one place that makes and knows these names.
+//!
+//! The rule is lopsided on purpose: an object that does not carry our name is never touched, even if that leaks one
+//! of ours.
+
+use super::{ids::PortId, plan::Program, tier::Hook};
+
+/// Directory of all pins below the BPF filesystem.
+pub const PIN_ROOT: &str = "netagent";
+
+/// Priority of our cls_bpf filters; part of what tells them from others'.
+pub const FILTER_PRIORITY: u16 = 0x4e41;
+/// Handle of our cls_bpf filters.
+pub const FILTER_HANDLE: u32 = 1;
+
+/// Name of the directory with all pins of this ABI, below [`PIN_ROOT`].
+pub fn abi_directory(abi: u32) -> String {
+    format!("v{abi}")
+}
+
+/// Name of a port's tcx link pin, below the directory of the port.
+pub fn link_pin(program: Program) -> &'static str {
+    program.symbol()
+}
+
+/// `IFLA_IFALIAS` of a tap that netagent made for a port; `ip link` shows it.
+pub fn tap_alias(port: &PortId) -> String {
+    format!("netagent {port}")
+}
+
+/// Whether a tap with this alias is the port's.
+pub fn is_tap_of(port: &PortId, alias: Option<&str>) -> bool {
+    alias == Some(tap_alias(port).as_str())
+}
+
+/// Whether a cls_bpf filter is our `program`.
+pub fn is_filter_of(program: Program, priority: u16, handle: u32, name: &str) -> bool {
+    priority == FILTER_PRIORITY && handle == FILTER_HANDLE && name == program.symbol()
+}
+
+/// What people look for on this hook: `bpftool net` or `tc filter`.
+pub fn inspect_command(hook: Hook) -> &'static str {
+    match hook {
+        Hook::Tcx => "bpftool net",
+        Hook::Clsact => "tc filter show",
+    }
+}

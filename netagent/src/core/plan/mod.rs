@@ -1,0 +1,253 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! The difference between desired and observed, as an ordered list of steps.
+//!
+//! Order is safety: the tap comes up last and goes first, so there is no moment in which a guest can send past the
+//! programs. Steps are data: `netagent plan` prints them, `reconcile::apply` carries them out.
+
+use netagent_common::maps::{self, OWNS_CLSACT};
+
+use super::{
+    desired::DesiredPort,
+    guest::Guest,
+    ids::IfName,
+    observed::{Clsact, Observed, ObservedProgram, ObservedTap, Tap},
+    spec::TapSpec,
+    tier::Hook,
+};
+
+#[cfg(test)]
+mod tests;
+
+/// The two programs of a port.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Program {
+    /// On the tap's ingress: what the guest sends.
+    FromVm,
+    /// On the pod link's ingress: what is sent to the guest.
+    ToVm,
+}
+
+impl Program {
+    /// Both, in the order in which they are attached.
+    pub const ALL: [Self; 2] = [Self::FromVm, Self::ToVm];
+
+    /// Its symbol in the eBPF object, which is also its name in the kernel.
+    pub fn symbol(self) -> &'static str {
+        match self {
+            Self::FromVm => "from_vm",
+            Self::ToVm => "to_vm",
+        }
+    }
+}
+
+/// One action of a plan.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Step {
+    /// Make the tap, down, with noqueue.
+    CreateTap {
+        /// What the VMM will open.
+        tap: TapSpec,
+        /// In bytes.
+        mtu: u32,
+    },
+    /// Give the tap the pod link's MTU.
+    SetTapMtu(u32),
+    /// Take the queue off the tap: the ring to the VMM is one already.
+    SetTapNoqueue,
+    /// Write the port entry that the programs read.
+    WriteEntry {
+        /// Where.
+        slot: u32,
+        /// What. `tap_ifindex` 0 stands for the tap that this plan makes.
+        entry: Box<maps::Port>,
+    },
+    /// Add the clsact qdisc to the pod link.
+    AddClsact,
+    /// Remove a pin whose device is gone.
+    RemoveSeveredPin(Program),
+    /// Load a program for the slot and attach it.
+    Attach {
+        /// Which.
+        program: Program,
+        /// Where.
+        hook: Hook,
+        /// The slot that it is loaded for.
+        slot: u32,
+    },
+    /// Put this agent's program in the place of another version's, without a gap.
+    Replace {
+        /// Which.
+        program: Program,
+        /// Where it is.
+        hook: Hook,
+        /// The slot that it is loaded for.
+        slot: u32,
+    },
+    /// Answer the guest's DHCP.
+    Serve {
+        /// The slot whose frames are answered.
+        slot: u32,
+        /// What it is told.
+        guest: Box<Guest>,
+    },
+    /// Set the tap up.
+    SetTapUp,
+    /// Stop answering.
+    StopServing,
+    /// Delete the tap.
+    DeleteTap(IfName),
+    /// Take a program off.
+    Detach {
+        /// Which.
+        program: Program,
+        /// From where.
+        hook: Hook,
+    },
+    /// Remove the clsact qdisc that we added to the pod link.
+    RemoveClsact,
+    /// Free the slot.
+    EraseEntry(u32),
+}
+
+/// Why there is no plan: going on would touch what is not ours, or there is no room.
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Refusal {
+    /// The name is taken.
+    #[error(
+        "{name} exists and was not made by netagent for this port ({what}); choose another --tap, or delete it"
+    )]
+    ForeignTap {
+        /// The tap's name.
+        name: IfName,
+        /// What has the name.
+        what: String,
+    },
+    /// Ours, but not as it is asked for, and flags of a tap never change.
+    #[error("tap {name} has {have}, and {want} was asked for; detach the port first")]
+    TapDiffers {
+        /// The tap's name.
+        name: IfName,
+        /// What it has.
+        have: String,
+        /// What it should have.
+        want: String,
+    },
+    /// All slots are taken.
+    #[error("all {} ports of this node are in use; detach one first", maps::MAX_PORTS)]
+    NoSlot,
+}
+
+/// The steps that make `observed` become `desired`; none when it is.
+///
+/// # Errors
+/// When something that is not ours stands in the way.
+pub fn plan(desired: Option<&DesiredPort>, observed: &Observed, tap: &IfName) -> Result<Vec<Step>, Refusal> {
+    match desired {
+        Some(desired) => wire(desired, observed),
+        None => Ok(unwire(observed, tap)),
+    }
+}
+
+fn wire(desired: &DesiredPort, observed: &Observed) -> Result<Vec<Step>, Refusal> {
+    let mut steps = Vec::new();
+    let mtu = desired.pod_link.mtu;
+    let tap = own_tap(desired, &observed.tap)?;
+    match tap {
+        None => steps.push(Step::CreateTap { tap: desired.tap.clone(), mtu }),
+        Some(tap) => {
+            if tap.mtu != mtu {
+                steps.push(Step::SetTapMtu(mtu));
+            }
+            if !tap.noqueue {
+                steps.push(Step::SetTapNoqueue);
+            }
+        }
+    }
+
+    let slot = observed.entry.map(|(slot, _)| slot).or(observed.free_slot).ok_or(Refusal::NoSlot)?;
+    let needs_clsact = observed.to_vm == ObservedProgram::Absent && desired.hook == Hook::Clsact;
+    let owns_clsact = match &observed.entry {
+        Some((_, entry)) if entry.flags & OWNS_CLSACT != 0 => true,
+        _ => needs_clsact && observed.clsact == Clsact::Absent,
+    };
+    let entry = desired.entry(tap.map_or(0, |t| t.ifindex), owns_clsact);
+    if observed.entry != Some((slot, entry)) {
+        steps.push(Step::WriteEntry { slot, entry: Box::new(entry) });
+    }
+
+    if needs_clsact && observed.clsact == Clsact::Absent {
+        steps.push(Step::AddClsact);
+    }
+    for program in Program::ALL {
+        match observed.program(program) {
+            ObservedProgram::Absent => {
+                steps.push(Step::Attach { program, hook: desired.hook, slot });
+            }
+            ObservedProgram::Severed => {
+                steps.push(Step::RemoveSeveredPin(program));
+                steps.push(Step::Attach { program, hook: desired.hook, slot });
+            }
+            ObservedProgram::Attached { hook, current: false } => {
+                steps.push(Step::Replace { program, hook, slot });
+            }
+            ObservedProgram::Attached { current: true, .. } => {}
+        }
+    }
+
+    // A tap made anew has another index, and the answers go out through it.
+    if tap.is_none() || observed.serving.as_ref() != Some(&desired.guest) {
+        steps.push(Step::Serve { slot, guest: Box::new(desired.guest.clone()) });
+    }
+    if !tap.is_some_and(|t| t.up) {
+        steps.push(Step::SetTapUp);
+    }
+    Ok(steps)
+}
+
+fn own_tap<'a>(desired: &DesiredPort, observed: &'a ObservedTap) -> Result<Option<&'a Tap>, Refusal> {
+    let name = || desired.tap.name.clone();
+    match observed {
+        ObservedTap::Absent => Ok(None),
+        ObservedTap::Foreign(what) => Err(Refusal::ForeignTap { name: name(), what: what.clone() }),
+        ObservedTap::Ours(tap) => {
+            let queues = |multi| if multi { "several queues" } else { "one queue" };
+            let want_multi = desired.tap.queues > 1;
+            if tap.multi_queue != want_multi {
+                let (have, want) = (queues(tap.multi_queue).into(), queues(want_multi).into());
+                return Err(Refusal::TapDiffers { name: name(), have, want });
+            }
+            if (tap.uid, tap.gid) != (desired.tap.uid, desired.tap.gid) {
+                let have = format!("owner {}", tap.owner_text());
+                let want = format!("owner {}", desired.tap.owner_text());
+                return Err(Refusal::TapDiffers { name: name(), have, want });
+            }
+            Ok(Some(tap))
+        }
+    }
+}
+
+fn unwire(observed: &Observed, tap: &IfName) -> Vec<Step> {
+    let mut steps = Vec::new();
+    if observed.serving.is_some() {
+        steps.push(Step::StopServing);
+    }
+    if let ObservedTap::Ours(_) = observed.tap {
+        steps.push(Step::DeleteTap(tap.clone()));
+    }
+    for program in Program::ALL {
+        match observed.program(program) {
+            ObservedProgram::Absent => {}
+            ObservedProgram::Severed => steps.push(Step::RemoveSeveredPin(program)),
+            // A filter goes with its tap; a pinned link stays behind without a device.
+            ObservedProgram::Attached { hook: Hook::Clsact, .. } if program == Program::FromVm => {}
+            ObservedProgram::Attached { hook, .. } => steps.push(Step::Detach { program, hook }),
+        }
+    }
+    if let Some((slot, entry)) = observed.entry {
+        if entry.flags & OWNS_CLSACT != 0 && observed.clsact == Clsact::Ours {
+            steps.push(Step::RemoveClsact);
+        }
+        steps.push(Step::EraseEntry(slot));
+    }
+    steps
+}

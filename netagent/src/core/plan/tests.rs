@@ -1,0 +1,253 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! `plan` against a model kernel: golden texts, and properties that hold for every state it can meet.
+
+use proptest::prelude::*;
+
+use super::*;
+use crate::core::desired::tests::desired;
+
+/// What applying a step does to a kernel, as far as `observe` can see.
+fn apply(observed: &mut Observed, step: &Step) {
+    let attached = |hook| ObservedProgram::Attached { hook, current: true };
+    let mut set = |program: Program, state| match program {
+        Program::FromVm => observed.from_vm = state,
+        Program::ToVm => observed.to_vm = state,
+    };
+    match step {
+        Step::CreateTap { tap, mtu } => {
+            observed.tap = ObservedTap::Ours(Tap {
+                ifindex: 42,
+                mtu: *mtu,
+                multi_queue: tap.queues > 1,
+                vnet_hdr: true,
+                uid: tap.uid,
+                gid: tap.gid,
+                noqueue: true,
+                up: false,
+            });
+        }
+        Step::SetTapMtu(mtu) => own(observed).mtu = *mtu,
+        Step::SetTapNoqueue => own(observed).noqueue = true,
+        Step::SetTapUp => own(observed).up = true,
+        Step::WriteEntry { slot, entry } => {
+            let mut entry = **entry;
+            if entry.tap_ifindex == 0 {
+                entry.tap_ifindex = own(observed).ifindex;
+            }
+            observed.entry = Some((*slot, entry));
+        }
+        Step::AddClsact => observed.clsact = Clsact::Ours,
+        Step::RemoveSeveredPin(program) => set(*program, ObservedProgram::Absent),
+        Step::Attach { program, hook, .. } | Step::Replace { program, hook, .. } => {
+            set(*program, attached(*hook))
+        }
+        Step::Serve { guest, .. } => observed.serving = Some((**guest).clone()),
+        Step::StopServing => observed.serving = None,
+        Step::DeleteTap(_) => {
+            observed.tap = ObservedTap::Absent;
+            observed.from_vm = match observed.from_vm {
+                ObservedProgram::Attached { hook: Hook::Tcx, .. } => ObservedProgram::Severed,
+                ObservedProgram::Attached { hook: Hook::Clsact, .. } => ObservedProgram::Absent,
+                other => other,
+            };
+        }
+        Step::Detach { program, .. } => set(*program, ObservedProgram::Absent),
+        Step::RemoveClsact => observed.clsact = Clsact::Absent,
+        Step::EraseEntry(_) => observed.entry = None,
+    }
+}
+
+fn own(observed: &mut Observed) -> &mut Tap {
+    match &mut observed.tap {
+        ObservedTap::Ours(tap) => tap,
+        other => panic!("a step needs our tap, found {other:?}"),
+    }
+}
+
+fn nothing() -> Observed {
+    Observed { free_slot: Some(3), ..Observed::default() }
+}
+
+fn name() -> IfName {
+    desired().tap.name
+}
+
+fn text(steps: &[Step]) -> String {
+    steps.iter().map(|s| format!("{s}\n")).collect()
+}
+
+#[test]
+fn a_new_port_comes_up_last() {
+    let steps = plan(Some(&desired()), &nothing(), &name()).unwrap();
+    assert_eq!(
+        text(&steps),
+        "create tap tap0 down: queues 1, owner 107:107, mtu 1450, noqueue\n\
+         write entry 3: tier peer, guest 0a:58:0a:f4:00:09, pod link 0a:58:0a:f4:00:09, mtu 1450, 10.244.0.9, fd00::9\n\
+         attach from_vm for slot 3 to tap ingress by tcx\n\
+         attach to_vm for slot 3 to pod link ingress by tcx\n\
+         serve 0a:58:0a:f4:00:09 in slot 3: 10.244.0.9/24, fd00::9/64\n\
+         set the tap up\n"
+    );
+}
+
+#[test]
+fn a_port_that_goes_takes_its_tap_first() {
+    let mut observed = nothing();
+    let mut port = desired();
+    port.hook = Hook::Clsact;
+    for step in plan(Some(&port), &observed, &name()).unwrap() {
+        apply(&mut observed, &step);
+    }
+    assert_eq!(
+        text(&plan(None, &observed, &name()).unwrap()),
+        "stop serving\n\
+         delete tap tap0\n\
+         detach to_vm from pod link ingress by clsact\n\
+         remove the clsact qdisc of the pod link\n\
+         erase entry 3\n"
+    );
+}
+
+#[test]
+fn a_clsact_with_others_filters_stays() {
+    let mut observed = nothing();
+    observed.clsact = Clsact::Shared;
+    let mut port = desired();
+    port.hook = Hook::Clsact;
+    for step in plan(Some(&port), &observed, &name()).unwrap() {
+        assert_ne!(step, Step::AddClsact);
+        apply(&mut observed, &step);
+    }
+    assert!(!plan(None, &observed, &name()).unwrap().contains(&Step::RemoveClsact));
+}
+
+#[test]
+fn a_foreign_tap_is_refused_and_never_deleted() {
+    let mut observed = nothing();
+    observed.tap = ObservedTap::Foreign("a dummy".into());
+    let refusal = plan(Some(&desired()), &observed, &name()).unwrap_err().to_string();
+    assert!(refusal.contains("tap0 exists") && refusal.contains("a dummy"), "{refusal}");
+    assert_eq!(plan(None, &observed, &name()).unwrap(), []);
+}
+
+#[test]
+fn a_tap_with_other_flags_is_refused() {
+    let mut observed = nothing();
+    for step in plan(Some(&desired()), &observed, &name()).unwrap() {
+        apply(&mut observed, &step);
+    }
+    let mut port = desired();
+    port.tap.queues = 4;
+    let refusal = plan(Some(&port), &observed, &name()).unwrap_err().to_string();
+    assert_eq!(refusal, "tap tap0 has one queue, and several queues was asked for; detach the port first");
+}
+
+#[test]
+fn another_version_s_programs_are_replaced_in_place() {
+    let mut observed = nothing();
+    for step in plan(Some(&desired()), &observed, &name()).unwrap() {
+        apply(&mut observed, &step);
+    }
+    observed.from_vm = ObservedProgram::Attached { hook: Hook::Clsact, current: false };
+    assert_eq!(
+        text(&plan(Some(&desired()), &observed, &name()).unwrap()),
+        "replace from_vm for slot 3 on tap ingress by clsact\n"
+    );
+}
+
+prop_compose! {
+    fn any_program()(kind in 0..6u8) -> ObservedProgram {
+        match kind {
+            0 => ObservedProgram::Absent,
+            1 => ObservedProgram::Severed,
+            k => ObservedProgram::Attached {
+                hook: if k & 1 == 0 { Hook::Tcx } else { Hook::Clsact },
+                current: k < 4,
+            },
+        }
+    }
+}
+
+prop_compose! {
+    fn any_observed()(
+        tap in prop::option::of((any::<bool>(), any::<bool>(), 1400u32..1500)),
+        entry in prop::option::of((0u32..8, any::<bool>())),
+        from_vm in any_program(),
+        to_vm in any_program(),
+        clsact in 0..3u8,
+        serving in any::<bool>(),
+    ) -> Observed {
+        let desired = desired();
+        let has_tap = tap.is_some();
+        Observed {
+            tap: tap.map_or(ObservedTap::Absent, |(up, noqueue, mtu)| ObservedTap::Ours(Tap {
+                ifindex: 42, mtu, multi_queue: false, vnet_hdr: true, uid: Some(107), gid: Some(107), noqueue, up,
+            })),
+            entry: entry.map(|(slot, owns)| (slot, desired.entry(7, owns))),
+            free_slot: Some(5),
+            // A program cannot be attached to a tap that is not there.
+            from_vm: match from_vm {
+                ObservedProgram::Attached { .. } if !has_tap => ObservedProgram::Severed,
+                other => other,
+            },
+            to_vm,
+            clsact: [Clsact::Absent, Clsact::Ours, Clsact::Shared][clsact as usize],
+            serving: serving.then_some(desired.guest),
+        }
+    }
+}
+
+proptest! {
+    #[test]
+    fn one_pass_reaches_what_is_desired(mut observed in any_observed(), clsact in any::<bool>()) {
+        let mut desired = desired();
+        if clsact { desired.hook = Hook::Clsact; }
+        for step in plan(Some(&desired), &observed, &name()).unwrap() {
+            apply(&mut observed, &step);
+        }
+        prop_assert_eq!(plan(Some(&desired), &observed, &name()).unwrap(), vec![]);
+    }
+
+    #[test]
+    fn any_prefix_of_the_steps_can_be_the_last(observed in any_observed(), stop in 0usize..8) {
+        let desired = desired();
+        let steps = plan(Some(&desired), &observed, &name()).unwrap();
+        let mut crashed = observed;
+        for step in steps.iter().take(stop) {
+            apply(&mut crashed, step);
+        }
+        for step in plan(Some(&desired), &crashed, &name()).unwrap() {
+            apply(&mut crashed, &step);
+        }
+        prop_assert_eq!(plan(Some(&desired), &crashed, &name()).unwrap(), vec![]);
+    }
+
+    #[test]
+    fn a_tap_that_we_set_up_has_its_filter_and_its_entry(mut observed in any_observed()) {
+        let desired = desired();
+        for step in plan(Some(&desired), &observed, &name()).unwrap() {
+            apply(&mut observed, &step);
+            if step == Step::SetTapUp {
+                let attached = matches!(observed.from_vm, ObservedProgram::Attached { .. });
+                prop_assert!(attached);
+                prop_assert!(observed.entry.is_some());
+            }
+        }
+    }
+
+    #[test]
+    fn nothing_desired_leaves_nothing(mut observed in any_observed(), stop in 0usize..8) {
+        let steps = plan(None, &observed, &name()).unwrap();
+        for step in steps.iter().take(stop) {
+            apply(&mut observed, step);
+        }
+        for step in plan(None, &observed, &name()).unwrap() {
+            apply(&mut observed, &step);
+        }
+        // What deleting the tap severed is seen in the next look.
+        for step in plan(None, &observed, &name()).unwrap() {
+            apply(&mut observed, &step);
+        }
+        prop_assert!(observed.is_empty(), "{:?}", observed);
+    }
+}

@@ -1,0 +1,62 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! What discovery finds in a pod: its link, addresses, routes, DNS and host name.
+
+use std::net::IpAddr;
+
+use ipnet::IpNet;
+
+use super::ids::{IfName, MacAddr};
+
+/// All that the guest is to inherit, as it is now.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PodFacts {
+    /// The pod link.
+    pub link: PodLink,
+    /// Global addresses of the pod link in the kernel's order, with their prefix lengths.
+    pub addresses: Vec<IpNet>,
+    /// Routes of the main table that leave by the pod link, in the kernel's order.
+    pub routes: Vec<Route>,
+    /// Name servers and search list.
+    pub dns: Dns,
+    /// Host name of the pod.
+    pub hostname: Option<String>,
+}
+
+/// The interface that the CNI put into the pod.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PodLink {
+    /// Its name.
+    pub ifname: IfName,
+    /// Its index in the pod's namespace.
+    pub ifindex: u32,
+    /// Its MAC, `None` for a link without a 6-byte one.
+    pub mac: Option<MacAddr>,
+    /// Its MTU in bytes.
+    pub mtu: u32,
+    /// `IFLA_INFO_KIND`, as in `veth`; empty for a device without one.
+    pub kind: String,
+    /// Whether it is set up (`IFF_UP`).
+    pub up: bool,
+    /// Whether its peer lives in another namespace (`IFLA_LINK_NETNSID` is there).
+    pub peer_elsewhere: bool,
+}
+
+/// One route.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Route {
+    /// Destination prefix; zero length for the default route.
+    pub destination: IpNet,
+    /// Next hop; `None` when the destination is on the link.
+    pub gateway: Option<IpAddr>,
+    /// Priority, lower wins.
+    pub metric: u32,
+}
+
+/// What resolv.conf(5) says.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Dns {
+    /// Name servers, both families, in order.
+    pub servers: Vec<IpAddr>,
+    /// Search list.
+    pub search: Vec<String>,
+}

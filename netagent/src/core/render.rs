@@ -1,0 +1,80 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! Steps as text: one stable line each, for `netagent plan`, logs and tests.
+
+use std::fmt;
+
+use ipnet::IpNet;
+use netagent_common::maps::{self, PEER};
+
+use super::{
+    ids::MacAddr,
+    plan::{Program, Step},
+};
+
+impl fmt::Display for Program {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.symbol())
+    }
+}
+
+impl fmt::Display for Step {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::CreateTap { tap, mtu } => write!(
+                f,
+                "create tap {} down: queues {}, owner {}, mtu {mtu}, noqueue",
+                tap.name,
+                tap.queues,
+                tap.owner_text()
+            ),
+            Self::SetTapMtu(mtu) => write!(f, "set the tap's mtu to {mtu}"),
+            Self::SetTapNoqueue => f.write_str("set the tap's qdisc to noqueue"),
+            Self::WriteEntry { slot, entry } => write!(f, "write entry {slot}: {}", EntryText(entry)),
+            Self::AddClsact => f.write_str("add a clsact qdisc to the pod link"),
+            Self::RemoveSeveredPin(program) => write!(f, "remove the pin of {program}, whose device is gone"),
+            Self::Attach { program, hook, slot } => {
+                write!(f, "attach {program} for slot {slot} to {} ingress by {hook}", device(*program))
+            }
+            Self::Replace { program, hook, slot } => {
+                write!(f, "replace {program} for slot {slot} on {} ingress by {hook}", device(*program))
+            }
+            Self::Serve { slot, guest } => {
+                let addresses: Vec<_> = guest.addresses.iter().map(IpNet::to_string).collect();
+                write!(f, "serve {} in slot {slot}: {}", guest.mac, addresses.join(", "))
+            }
+            Self::SetTapUp => f.write_str("set the tap up"),
+            Self::StopServing => f.write_str("stop serving"),
+            Self::DeleteTap(name) => write!(f, "delete tap {name}"),
+            Self::Detach { program, hook } => {
+                write!(f, "detach {program} from {} ingress by {hook}", device(*program))
+            }
+            Self::RemoveClsact => f.write_str("remove the clsact qdisc of the pod link"),
+            Self::EraseEntry(slot) => write!(f, "erase entry {slot}"),
+        }
+    }
+}
+
+fn device(program: Program) -> &'static str {
+    match program {
+        Program::FromVm => "tap",
+        Program::ToVm => "pod link",
+    }
+}
+
+struct EntryText<'a>(&'a maps::Port);
+
+impl fmt::Display for EntryText<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let entry = self.0;
+        let tier = if entry.flags & PEER != 0 { "peer" } else { "plain" };
+        write!(f, "tier {tier}, guest {}, pod link {}", MacAddr(entry.guest_mac), MacAddr(entry.pod_mac))?;
+        write!(f, ", mtu {}", entry.mtu)?;
+        for address in entry.ipv4.iter().filter(|a| **a != [0; 4]) {
+            write!(f, ", {}", std::net::Ipv4Addr::from(*address))?;
+        }
+        for address in entry.ipv6.iter().filter(|a| **a != [0; 16]) {
+            write!(f, ", {}", std::net::Ipv6Addr::from(*address))?;
+        }
+        Ok(())
+    }
+}

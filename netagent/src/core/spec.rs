@@ -1,0 +1,124 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! The ask: what somebody wants wired, before anything is known about the pod.
+
+use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize};
+
+use super::{
+    ids::{IfName, MacAddr, NetnsId, PortId},
+    tier::TierChoice,
+};
+
+/// A request for one port. Kept as JSON in the state directory for as long as the port is wanted, so that an agent
+/// that starts again knows it; it says nothing about how far the wiring got.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PortSpec {
+    /// Where the pod's network namespace is found, an absolute path to an nsfs file.
+    pub netns: PathBuf,
+    /// Which namespace that was when the port was asked for; another one at the same path is another pod's.
+    pub netns_id: NetnsId,
+    /// The interface that the CNI put into the namespace.
+    pub pod_link: IfName,
+    /// The tap to make.
+    pub tap: TapSpec,
+    /// The guest's MAC; the pod link's when not given.
+    pub mac: Option<MacAddr>,
+    /// How packets leave towards the node.
+    pub tier: TierChoice,
+    /// A resolv.conf(5) whose servers and search list the guest gets; found by the pod's path when not given.
+    pub resolv_conf: Option<PathBuf>,
+    /// The guest's host name; found by the pod's path when not given.
+    pub hostname: Option<String>,
+    /// `false` once the port is to go: set before teardown begins, so that a crash does not bring it back.
+    pub wanted: bool,
+}
+
+impl PortSpec {
+    /// The name of the port that this asks for.
+    pub fn id(&self) -> PortId {
+        PortId { netns_ino: self.netns_id.ino, pod_link: self.pod_link.clone() }
+    }
+
+    /// What can't be changed while the port exists and differs from `other`, in words; `None` when nothing does.
+    pub fn conflict_with(&self, other: &Self) -> Option<String> {
+        let (a, b) = (&self.tap, &other.tap);
+        let differences: Vec<_> = [
+            ("tap name", a.name.to_string(), b.name.to_string()),
+            ("queues", a.queues.to_string(), b.queues.to_string()),
+            ("owner", a.owner_text(), b.owner_text()),
+        ]
+        .into_iter()
+        .filter(|(_, a, b)| a != b)
+        .map(|(what, a, b)| format!("{what} {a} instead of {b}"))
+        .collect();
+        (!differences.is_empty()).then(|| differences.join(", "))
+    }
+}
+
+/// The tap device a VMM will open.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct TapSpec {
+    /// Its name in the pod's namespace.
+    pub name: IfName,
+    /// Queue pairs, 1 to 256. More than one makes the tap multi-queue, and the VMM must open it so.
+    pub queues: u16,
+    /// User that may open it without CAP_NET_ADMIN; anybody may when absent.
+    pub uid: Option<u32>,
+    /// Group that may open it without CAP_NET_ADMIN.
+    pub gid: Option<u32>,
+}
+
+impl TapSpec {
+    /// `UID:GID`, with `-` for one that is not set.
+    pub fn owner_text(&self) -> String {
+        owner_text(self.uid, self.gid)
+    }
+}
+
+/// `UID:GID`, with `-` for one that is not set.
+pub fn owner_text(uid: Option<u32>, gid: Option<u32>) -> String {
+    let part = |id: Option<u32>| id.map_or_else(|| "-".to_owned(), |id| id.to_string());
+    format!("{}:{}", part(uid), part(gid))
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use super::*;
+
+    pub(crate) fn spec() -> PortSpec {
+        PortSpec {
+            netns: "/run/netns/pod".into(),
+            netns_id: NetnsId { dev: 4, ino: 4026532281 },
+            pod_link: "eth0".parse().unwrap(),
+            tap: TapSpec { name: "tap0".parse().unwrap(), queues: 1, uid: Some(107), gid: Some(107) },
+            mac: None,
+            tier: TierChoice::Auto,
+            resolv_conf: None,
+            hostname: Some("vm".into()),
+            wanted: true,
+        }
+    }
+
+    #[test]
+    fn survives_its_file() {
+        let text = serde_json::to_string(&spec()).unwrap();
+        assert_eq!(serde_json::from_str::<PortSpec>(&text).unwrap(), spec());
+    }
+
+    #[test]
+    fn only_the_tap_conflicts() {
+        let mut other = spec();
+        other.hostname = None;
+        other.tier = TierChoice::Plain;
+        assert_eq!(spec().conflict_with(&other), None);
+        other.tap.queues = 4;
+        other.tap.uid = None;
+        assert_eq!(
+            spec().conflict_with(&other).unwrap(),
+            "queues 1 instead of 4, owner 107:107 instead of -:107"
+        );
+    }
+}

@@ -1,0 +1,98 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! What can go wrong with programs, maps and pins.
+
+use std::{io, path::PathBuf};
+
+use crate::{
+    core::{ids::IfName, plan::Program},
+    sys::{bpffs::BpffsError, netns::NetnsError},
+};
+
+/// An operation on the datapath that failed.
+#[derive(Debug, thiserror::Error)]
+pub enum DatapathError {
+    /// The BPF filesystem.
+    #[error(transparent)]
+    Bpffs(#[from] BpffsError),
+    /// The namespace.
+    #[error(transparent)]
+    Netns(#[from] NetnsError),
+    /// The kernel's abilities could not be found out.
+    #[error("probe the kernel for {feature}")]
+    Probe {
+        /// What was looked for.
+        feature: &'static str,
+        /// Why not.
+        #[source]
+        source: Box<aya::programs::ProgramError>,
+    },
+    /// The embedded object does not load.
+    #[error("load the eBPF object")]
+    Object(#[source] Box<aya::EbpfError>),
+    /// The object lacks a program: it was not built from this source.
+    #[error("the eBPF object has no program {0}")]
+    NoProgram(Program),
+    /// The kernel refused a program.
+    #[error("load program {program}")]
+    Load {
+        /// Which.
+        program: Program,
+        /// The verifier's last words are in it.
+        #[source]
+        source: Box<aya::programs::ProgramError>,
+    },
+    /// A pinned map is not what this agent expects, and using it would corrupt memory.
+    #[error(
+        "pinned map {path} has {have}, and this agent needs {want}; run `netagent cleanup` to remove all pins"
+    )]
+    Layout {
+        /// The pin.
+        path: PathBuf,
+        /// What it is.
+        have: String,
+        /// What it should be.
+        want: String,
+    },
+    /// A map operation failed.
+    #[error("{operation} map {map}")]
+    Map {
+        /// What was tried.
+        operation: &'static str,
+        /// On which map.
+        map: &'static str,
+        /// Why not.
+        #[source]
+        source: Box<aya::maps::MapError>,
+    },
+    /// Attaching failed.
+    #[error("attach {program} to {ifname}")]
+    Attach {
+        /// Which.
+        program: Program,
+        /// To what.
+        ifname: IfName,
+        /// Why not.
+        #[source]
+        source: Box<aya::programs::ProgramError>,
+    },
+    /// A link could not be read or pinned.
+    #[error("{operation} {path}")]
+    Pin {
+        /// What was tried.
+        operation: &'static str,
+        /// The pin.
+        path: PathBuf,
+        /// Why not.
+        #[source]
+        source: io::Error,
+    },
+    /// The punt ring could not be watched.
+    #[error("watch the punt ring")]
+    Watch(#[source] io::Error),
+}
+
+impl DatapathError {
+    pub(super) fn map(operation: &'static str, map: &'static str) -> impl Fn(aya::maps::MapError) -> Self {
+        move |source| Self::Map { operation, map, source: Box::new(source) }
+    }
+}

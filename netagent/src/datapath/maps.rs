@@ -1,0 +1,161 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! The pinned maps: their layout checked before use, their entries by slot.
+
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use aya::maps::{Array, MapData, MapInfo, MapType, PerCpuArray, PerCpuValues};
+use netagent_common::{
+    counters::PortCounters,
+    maps::{ACTIVE, Bucket, MAX_PORTS, Port},
+};
+
+use super::{DatapathError, Pins};
+
+const PORTS: &str = "PORTS";
+const COUNTERS: &str = "COUNTERS";
+const BUCKETS: &str = "BUCKETS";
+pub(super) const PUNT: &str = "PUNT";
+
+/// Every map of the object.
+pub(super) const NAMES: [&str; 4] = [PORTS, COUNTERS, BUCKETS, PUNT];
+
+// Values as plain bytes: what aya copies, without a word about their type.
+type RawPort = [u8; size_of::<Port>()];
+type RawCounters = [u8; size_of::<PortCounters>()];
+type RawBucket = [u8; size_of::<Bucket>()];
+
+/// Port settings and counters, by slot.
+pub struct Maps {
+    ports: Mutex<Array<MapData, RawPort>>,
+    counters: Mutex<PerCpuArray<MapData, RawCounters>>,
+    buckets: Mutex<Array<MapData, RawBucket>>,
+}
+
+impl Maps {
+    pub(super) fn open(pins: &Pins) -> Result<Self, DatapathError> {
+        let pinned =
+            |name: &'static str| MapData::from_pin(pins.map(name)).map_err(DatapathError::map("open", name));
+        Ok(Self {
+            ports: Mutex::new(
+                Array::try_from(aya::maps::Map::Array(pinned(PORTS)?))
+                    .map_err(DatapathError::map("open", PORTS))?,
+            ),
+            counters: Mutex::new(
+                PerCpuArray::try_from(aya::maps::Map::PerCpuArray(pinned(COUNTERS)?))
+                    .map_err(DatapathError::map("open", COUNTERS))?,
+            ),
+            buckets: Mutex::new(
+                Array::try_from(aya::maps::Map::Array(pinned(BUCKETS)?))
+                    .map_err(DatapathError::map("open", BUCKETS))?,
+            ),
+        })
+    }
+
+    /// The entries in use, with their slots.
+    ///
+    /// # Errors
+    /// When the map cannot be read.
+    pub fn entries(&self) -> Result<Vec<(u32, Port)>, DatapathError> {
+        let ports = held(&self.ports);
+        let mut entries = Vec::new();
+        for slot in 0..MAX_PORTS {
+            let raw = ports.get(&slot, 0).map_err(DatapathError::map("read", PORTS))?;
+            let port: Port = bytemuck::cast(raw);
+            if port.flags & ACTIVE != 0 {
+                entries.push((slot, port));
+            }
+        }
+        Ok(entries)
+    }
+
+    /// The entry of a slot, `None` for a free one.
+    ///
+    /// # Errors
+    /// When the map cannot be read.
+    pub fn entry(&self, slot: u32) -> Result<Option<Port>, DatapathError> {
+        let raw = held(&self.ports).get(&slot, 0).map_err(DatapathError::map("read", PORTS))?;
+        let port: Port = bytemuck::cast(raw);
+        Ok((port.flags & ACTIVE != 0).then_some(port))
+    }
+
+    /// Writes an entry.
+    ///
+    /// # Errors
+    /// When the map cannot be written.
+    pub fn write_entry(&self, slot: u32, port: &Port) -> Result<(), DatapathError> {
+        let raw: RawPort = bytemuck::cast(*port);
+        held(&self.ports).set(slot, raw, 0).map_err(DatapathError::map("write", PORTS))
+    }
+
+    /// Frees a slot: no settings, and counters and bucket as new for the next port.
+    ///
+    /// # Errors
+    /// When a map cannot be written.
+    pub fn erase_entry(&self, slot: u32) -> Result<(), DatapathError> {
+        // Settings first: a program that still runs drops everything from now on.
+        held(&self.ports).set(slot, [0; size_of::<Port>()], 0).map_err(DatapathError::map("write", PORTS))?;
+        let mut counters = held(&self.counters);
+        let cpus = counters.get(&slot, 0).map_err(DatapathError::map("read", COUNTERS))?.len();
+        let zero = PerCpuValues::try_from(vec![[0; size_of::<PortCounters>()]; cpus])
+            .map_err(|e| DatapathError::map("write", COUNTERS)(e.into()))?;
+        counters.set(slot, zero, 0).map_err(DatapathError::map("write", COUNTERS))?;
+        held(&self.buckets)
+            .set(slot, [0; size_of::<Bucket>()], 0)
+            .map_err(DatapathError::map("write", BUCKETS))
+    }
+
+    /// A port's counters, summed over the CPUs.
+    ///
+    /// # Errors
+    /// When the map cannot be read.
+    pub fn counters(&self, slot: u32) -> Result<PortCounters, DatapathError> {
+        let per_cpu = held(&self.counters).get(&slot, 0).map_err(DatapathError::map("read", COUNTERS))?;
+        let mut sum = PortCounters::default();
+        for raw in per_cpu.iter() {
+            sum.merge(&bytemuck::pod_read_unaligned(raw));
+        }
+        Ok(sum)
+    }
+}
+
+/// A map call leaves nothing half done in the process, so a poisoned lock guards nothing broken.
+fn held<T>(map: &Mutex<T>) -> MutexGuard<'_, T> {
+    map.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Compares every map that is pinned already with what this agent would make. aya takes a pinned map for what it is
+/// told it is; a larger value would be written past the end of the agent's buffer.
+pub(super) fn check_layouts(pins: &Pins) -> Result<(), DatapathError> {
+    let four = size_of::<u32>();
+    let expected = [
+        (PORTS, MapType::Array, four, size_of::<Port>(), Some(MAX_PORTS)),
+        (COUNTERS, MapType::PerCpuArray, four, size_of::<PortCounters>(), Some(MAX_PORTS)),
+        (BUCKETS, MapType::Array, four, size_of::<Bucket>(), Some(MAX_PORTS)),
+        // The ring's size is its own affair: records carry their length.
+        (PUNT, MapType::RingBuf, 0, 0, None),
+    ];
+    for (name, kind, key, value, entries) in expected {
+        let path = pins.map(name);
+        if !path.exists() {
+            continue;
+        }
+        let failed = DatapathError::map("read the layout of", name);
+        let info = MapInfo::from_pin(&path).map_err(&failed)?;
+        let have_kind = info.map_type().map_err(&failed)?;
+        let have = (info.key_size() as usize, info.value_size() as usize, info.max_entries());
+        let fits = have_kind == kind
+            && (have.0, have.1) == (key, value)
+            && entries.is_none_or(|entries| entries == have.2);
+        if !fits {
+            let text = |kind, (key, value, entries)| {
+                format!("type {kind:?}, key {key} B, value {value} B, {entries} entries")
+            };
+            return Err(DatapathError::Layout {
+                path,
+                have: text(have_kind, have),
+                want: text(kind, (key, value, entries.unwrap_or(have.2))),
+            });
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,89 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! The eBPF object that is part of this binary, and what the kernel makes of it.
+
+use aya::{
+    Btf, Ebpf, EbpfLoader,
+    programs::{ProgramType, SchedClassifier, TcAttachType},
+    sys::is_helper_supported,
+};
+
+use super::{DatapathError, Pins, maps};
+use crate::core::{plan::Program, tier::KernelFeatures};
+
+static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/netagent-bpf"));
+
+/// Something that only newer kernels have.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Feature {
+    /// tcx links.
+    Tcx,
+    /// `bpf_redirect_peer`.
+    RedirectPeer,
+}
+
+/// What this kernel can do, without the features that are declared `lacking`.
+pub(super) fn probe(lacking: &[Feature]) -> Result<KernelFeatures, DatapathError> {
+    let failed = |feature| move |source| DatapathError::Probe { feature, source: Box::new(source) };
+    let has = |feature| !lacking.contains(&feature);
+    // Every namespace has a loopback link, and asking changes nothing. Kernels before 6.6 do not know the question.
+    let tcx = has(Feature::Tcx) && SchedClassifier::query_tcx("lo", TcAttachType::Ingress).is_ok();
+    let redirect_peer = has(Feature::RedirectPeer)
+        && is_helper_supported(ProgramType::SchedClassifier, aya::sys::BpfHelper::BPF_FUNC_redirect_peer)
+            .map_err(failed("bpf_redirect_peer"))?;
+    Ok(KernelFeatures { tcx, redirect_peer })
+}
+
+/// The embedded object, with the kernel's types read once.
+#[derive(Debug)]
+pub struct Object {
+    btf: Option<Btf>,
+}
+
+impl Default for Object {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Object {
+    /// Reads the kernel's BTF; a kernel without it loads the object as well.
+    pub fn new() -> Self {
+        Self { btf: Btf::from_sys_fs().ok() }
+    }
+
+    /// The object for one slot, its maps those that are pinned (made and pinned when they are not there).
+    ///
+    /// # Errors
+    /// When a map cannot be made or the object does not fit the kernel.
+    pub fn load(&self, pins: &Pins, slot: u32) -> Result<Ebpf, DatapathError> {
+        let mut loader = EbpfLoader::new();
+        loader.btf(self.btf.as_ref()).override_global("SLOT", &slot, true);
+        for name in maps::NAMES {
+            loader.map_pin_path(name, pins.map(name));
+        }
+        loader.load(OBJECT).map_err(|e| DatapathError::Object(Box::new(e)))
+    }
+
+    /// Loads both programs and lets them go again: their tags.
+    pub(super) fn tags(&self, pins: &Pins) -> Result<[u64; Program::ALL.len()], DatapathError> {
+        let mut ebpf = self.load(pins, 0)?;
+        let mut tags = [0; Program::ALL.len()];
+        for (tag, program) in tags.iter_mut().zip(Program::ALL) {
+            let loaded = verified(&mut ebpf, program)?;
+            let info = loaded.info();
+            *tag = info.map_err(|e| DatapathError::Load { program, source: Box::new(e) })?.tag();
+        }
+        Ok(tags)
+    }
+}
+
+/// The program of an object, past the verifier.
+///
+/// # Errors
+/// When the kernel refuses it.
+pub(super) fn verified(ebpf: &mut Ebpf, program: Program) -> Result<&mut SchedClassifier, DatapathError> {
+    let found = ebpf.program_mut(program.symbol()).ok_or(DatapathError::NoProgram(program))?;
+    let classifier: &mut SchedClassifier = found.try_into().map_err(|_| DatapathError::NoProgram(program))?;
+    classifier.load().map_err(|e| DatapathError::Load { program, source: Box::new(e) })?;
+    Ok(classifier)
+}

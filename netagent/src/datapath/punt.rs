@@ -1,0 +1,46 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! The punt ring: frames that the programs hand to the agent.
+
+use std::os::fd::{AsFd as _, OwnedFd};
+
+use aya::maps::{Map, MapData, RingBuf};
+use netagent_common::maps::Punted;
+use tokio::io::unix::AsyncFd;
+
+use super::{DatapathError, Pins, maps::PUNT};
+use crate::sys::readiness;
+
+/// The reading end. One task reads it for all ports of the node.
+pub struct PuntRing {
+    ring: RingBuf<MapData>,
+    ready: AsyncFd<OwnedFd>,
+}
+
+impl PuntRing {
+    pub(super) fn open(pins: &Pins) -> Result<Self, DatapathError> {
+        let failed = DatapathError::map("open", PUNT);
+        let data = MapData::from_pin(pins.map(PUNT)).map_err(&failed)?;
+        let ring = RingBuf::try_from(Map::RingBuf(data)).map_err(&failed)?;
+        let watched = ring.as_fd().try_clone_to_owned().map_err(DatapathError::Watch)?;
+        let ready = readiness::readable(watched).map_err(DatapathError::Watch)?;
+        Ok(Self { ring, ready })
+    }
+
+    /// Waits for frames and gives each to `take`. A record of another size than this agent's is skipped.
+    ///
+    /// # Errors
+    /// When the ring cannot be watched any more.
+    pub async fn drain(&mut self, mut take: impl FnMut(&Punted)) -> Result<(), DatapathError> {
+        let mut ready = self.ready.readable().await.map_err(DatapathError::Watch)?;
+        while let Some(record) = self.ring.next() {
+            if record.len() == size_of::<Punted>() {
+                take(&bytemuck::pod_read_unaligned(&record));
+            } else {
+                tracing::error!(length = record.len(), "skipped a punt record of another layout");
+            }
+        }
+        // Only after the ring was seen empty: what comes later wakes this task again.
+        ready.clear_ready();
+        Ok(())
+    }
+}

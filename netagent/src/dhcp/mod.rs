@@ -1,0 +1,10 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! The hand-off: what the pod's network tells its one guest.
+//!
+//! The servers are functions of a lease and a frame; [`Service`] knows who is served and sends the answers.
+
+mod lease;
+mod service;
+pub mod v4;
+
+pub use service::{Dialogue, Served, Service};

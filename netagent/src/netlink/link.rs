@@ -1,0 +1,164 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! Links: their state, and the few changes made to our tap.
+
+use futures_util::TryStreamExt as _;
+use rtnetlink::{
+    LinkMessageBuilder, LinkUnspec,
+    packet_core::Nla as _,
+    packet_route::link::{InfoData, InfoTun, LinkAttribute, LinkFlags, LinkInfo, LinkMessage},
+};
+
+use super::{Netlink, NetlinkError};
+use crate::core::ids::{IfName, MacAddr};
+
+/// A link as the kernel reports it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct LinkState {
+    /// Its index.
+    pub ifindex: u32,
+    /// Its address, `None` unless it has 6 bytes.
+    pub mac: Option<MacAddr>,
+    /// Its MTU in bytes.
+    pub mtu: u32,
+    /// `IFLA_INFO_KIND`; empty for a device without one.
+    pub kind: String,
+    /// `IFF_UP`.
+    pub up: bool,
+    /// `IFLA_IFALIAS`.
+    pub alias: Option<String>,
+    /// Name of the root qdisc.
+    pub qdisc: String,
+    /// `IFLA_LINK_NETNSID` is there: the device it is tied to lives in another namespace.
+    pub peer_elsewhere: bool,
+    /// For a tun or tap.
+    pub tun: Option<TunState>,
+}
+
+/// `IFLA_TUN_*` of include/uapi/linux/if_link.h.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct TunState {
+    /// Owner.
+    pub uid: Option<u32>,
+    /// Group.
+    pub gid: Option<u32>,
+    /// It carries Ethernet frames: a tap.
+    pub tap: bool,
+    /// `IFF_VNET_HDR`.
+    pub vnet_hdr: bool,
+    /// `IFF_MULTI_QUEUE`.
+    pub multi_queue: bool,
+}
+
+impl Netlink {
+    /// The link of that name, `None` when there is none.
+    ///
+    /// # Errors
+    /// When the kernel refuses.
+    pub async fn link(&self, name: &IfName) -> Result<Option<LinkState>, NetlinkError> {
+        let request = self.handle.link().get().match_name(name.to_string()).execute();
+        let answer = self.ask("look up link", name, async { std::pin::pin!(request).try_next().await });
+        match answer.await {
+            Ok(message) => Ok(message.as_ref().map(state)),
+            Err(e) if e.is_gone() => Ok(None),
+            Err(e) => Err(e),
+        }
+    }
+
+    /// Sets the link up.
+    ///
+    /// # Errors
+    /// When the kernel refuses.
+    pub async fn set_up(&self, ifindex: u32) -> Result<(), NetlinkError> {
+        self.change("set up link", ifindex, LinkUnspec::new_with_index(ifindex).up()).await
+    }
+
+    /// Sets the MTU.
+    ///
+    /// # Errors
+    /// When the kernel refuses.
+    pub async fn set_mtu(&self, ifindex: u32, mtu: u32) -> Result<(), NetlinkError> {
+        self.change("set the mtu of link", ifindex, LinkUnspec::new_with_index(ifindex).mtu(mtu)).await
+    }
+
+    /// Sets the alias that `ip link` shows.
+    ///
+    /// # Errors
+    /// When the kernel refuses.
+    pub async fn set_alias(&self, ifindex: u32, alias: &str) -> Result<(), NetlinkError> {
+        self.change("set the alias of link", ifindex, LinkUnspec::new_with_index(ifindex).alias(alias)).await
+    }
+
+    /// Deletes the link.
+    ///
+    /// # Errors
+    /// When the kernel refuses; see [`NetlinkError::is_gone`].
+    pub async fn delete_link(&self, ifindex: u32) -> Result<(), NetlinkError> {
+        let request = self.handle.link().del(ifindex).execute();
+        self.ask("delete link", &ifindex, request).await
+    }
+
+    async fn change(
+        &self,
+        operation: &'static str,
+        ifindex: u32,
+        change: LinkMessageBuilder<LinkUnspec>,
+    ) -> Result<(), NetlinkError> {
+        self.ask(operation, &ifindex, self.handle.link().set(change.build()).execute()).await
+    }
+}
+
+fn state(message: &LinkMessage) -> LinkState {
+    let mut state = LinkState {
+        ifindex: message.header.index,
+        up: message.header.flags.contains(LinkFlags::Up),
+        ..LinkState::default()
+    };
+    for attribute in &message.attributes {
+        match attribute {
+            LinkAttribute::Address(bytes) => state.mac = bytes.as_slice().try_into().ok().map(MacAddr),
+            LinkAttribute::Mtu(mtu) => state.mtu = *mtu,
+            LinkAttribute::IfAlias(alias) => state.alias = Some(alias.clone()),
+            LinkAttribute::Qdisc(qdisc) => state.qdisc.clone_from(qdisc),
+            LinkAttribute::LinkNetNsId(_) => state.peer_elsewhere = true,
+            LinkAttribute::LinkInfo(parts) => {
+                for part in parts {
+                    match part {
+                        LinkInfo::Kind(kind) => state.kind = kind.to_string(),
+                        LinkInfo::Data(InfoData::Tun(attributes)) => state.tun = Some(tun(attributes)),
+                        _ => {}
+                    }
+                }
+            }
+            _ => {}
+        }
+    }
+    state
+}
+
+fn tun(attributes: &[InfoTun]) -> TunState {
+    const OWNER: u16 = 1;
+    const GROUP: u16 = 2;
+    const TYPE: u16 = 3;
+    const VNET_HDR: u16 = 5;
+    const MULTI_QUEUE: u16 = 7;
+    /// `IFF_TAP`, which is also the value of `IFLA_TUN_TYPE`.
+    const TAP: u8 = 2;
+
+    let mut state = TunState::default();
+    for attribute in attributes {
+        let mut value = [0u8; 4];
+        let Some(value) = value.get_mut(..attribute.value_len()) else { continue };
+        attribute.emit_value(value);
+        let number = value.try_into().map(u32::from_ne_bytes).ok();
+        let flag = value.first().copied();
+        match attribute.kind() {
+            OWNER => state.uid = number,
+            GROUP => state.gid = number,
+            TYPE => state.tap = flag == Some(TAP),
+            VNET_HDR => state.vnet_hdr = flag == Some(1),
+            MULTI_QUEUE => state.multi_queue = flag == Some(1),
+            _ => {}
+        }
+    }
+    state
+}

@@ -1,0 +1,190 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! Carries out steps: one exhaustive match, nothing decided here.
+
+use super::{
+    Parts,
+    observe::{Inside, is_ours},
+};
+use crate::{
+    core::{
+        ids::{IfName, PortId},
+        owned,
+        plan::{Program, Step},
+        spec::{PortSpec, TapSpec},
+        tier::Hook,
+    },
+    datapath::DatapathError,
+    dhcp::Served,
+    netlink::NetlinkError,
+    sys::{
+        netns::NetnsError,
+        tap::{TapDraft, TapError},
+    },
+};
+
+/// A step that failed.
+#[derive(Debug, thiserror::Error)]
+pub enum StepError {
+    /// On programs, maps or pins.
+    #[error(transparent)]
+    Datapath(#[from] DatapathError),
+    /// On links, qdiscs or filters.
+    #[error(transparent)]
+    Netlink(#[from] NetlinkError),
+    /// On making the tap.
+    #[error(transparent)]
+    Tap(#[from] TapError),
+    /// On entering the namespace.
+    #[error(transparent)]
+    Netns(#[from] NetnsError),
+    /// A device that the step needs has gone since the plan was made.
+    #[error("link {0} is gone")]
+    LinkGone(IfName),
+    /// The namespace has gone since the plan was made.
+    #[error("the namespace is gone")]
+    NetnsGone,
+}
+
+/// Applies the steps of one port's plan.
+pub(super) struct Applier<'a> {
+    parts: &'a Parts,
+    spec: &'a PortSpec,
+    inside: Option<&'a Inside>,
+    id: PortId,
+}
+
+impl<'a> Applier<'a> {
+    pub(super) fn new(parts: &'a Parts, spec: &'a PortSpec, inside: Option<&'a Inside>) -> Self {
+        Self { parts, spec, inside, id: spec.id() }
+    }
+
+    /// Carries out one step. What it would remove and is gone already is success.
+    ///
+    /// # Errors
+    /// When the kernel refuses it.
+    pub(super) async fn apply(&self, step: &Step) -> Result<(), StepError> {
+        let datapath = &self.parts.datapath;
+        match step {
+            Step::CreateTap { tap, mtu } => self.create_tap(tap, *mtu).await,
+            Step::SetTapMtu(mtu) => {
+                Ok(self.inside()?.netlink.set_mtu(self.tap_ifindex().await?, *mtu).await?)
+            }
+            Step::SetTapNoqueue => Ok(self.inside()?.netlink.set_noqueue(self.tap_ifindex().await?).await?),
+            Step::SetTapUp => Ok(self.inside()?.netlink.set_up(self.tap_ifindex().await?).await?),
+            Step::WriteEntry { slot, entry } => {
+                let mut entry = **entry;
+                if entry.tap_ifindex == 0 {
+                    entry.tap_ifindex = self.tap_ifindex().await?;
+                }
+                Ok(datapath.maps().write_entry(*slot, &entry)?)
+            }
+            Step::AddClsact => Ok(self.inside()?.netlink.add_clsact(self.pod_ifindex().await?).await?),
+            Step::RemoveSeveredPin(program) => Ok(datapath.pins().remove_link(&self.id, *program)?),
+            Step::Attach { program, hook, slot } => self.attach(*program, *hook, *slot).await,
+            Step::Replace { program, hook, slot } => {
+                let netns = &self.inside()?.netns;
+                Ok(datapath.replace(netns, &self.id, *program, *hook, *slot, self.device(*program)).await?)
+            }
+            Step::Serve { slot, guest } => {
+                let served = Served {
+                    port: self.id.clone(),
+                    netns: self.spec.netns.clone(),
+                    netns_id: self.spec.netns_id,
+                    tap_ifindex: self.tap_ifindex().await?,
+                    guest: (**guest).clone(),
+                };
+                self.parts.dhcp.serve(*slot, served);
+                Ok(())
+            }
+            Step::StopServing => {
+                let entries = datapath.maps().entries()?;
+                if let Some(slot) = self.parts.slots.claim(&self.id, &entries) {
+                    self.parts.dhcp.stop(slot);
+                }
+                Ok(())
+            }
+            Step::DeleteTap(name) => match self.ifindex(name).await {
+                Ok(ifindex) => gone_is_done(self.inside()?.netlink.delete_link(ifindex).await),
+                Err(StepError::LinkGone(_)) => Ok(()),
+                Err(e) => Err(e),
+            },
+            Step::Detach { program, hook } => self.detach(*program, *hook).await,
+            Step::RemoveClsact => match self.pod_ifindex().await {
+                Ok(ifindex) => gone_is_done(self.inside()?.netlink.delete_clsact(ifindex).await),
+                Err(StepError::LinkGone(_)) => Ok(()),
+                Err(e) => Err(e),
+            },
+            Step::EraseEntry(slot) => Ok(datapath.maps().erase_entry(*slot)?),
+        }
+    }
+
+    async fn create_tap(&self, tap: &TapSpec, mtu: u32) -> Result<(), StepError> {
+        let inside = self.inside()?;
+        let tap = tap.clone();
+        let draft =
+            inside.netns.run(move || TapDraft::create(&tap.name, tap.queues > 1, tap.uid, tap.gid)).await??;
+        // From here to `keep` the tap dies with its descriptor: what is found later always has our alias.
+        inside.netlink.set_alias(draft.ifindex, &owned::tap_alias(&self.id)).await?;
+        inside.netlink.set_mtu(draft.ifindex, mtu).await?;
+        inside.netlink.set_noqueue(draft.ifindex).await?;
+        draft.keep()?;
+        Ok(())
+    }
+
+    async fn attach(&self, program: Program, hook: Hook, slot: u32) -> Result<(), StepError> {
+        let device = self.device(program);
+        // The tap needs a clsact of its own; it goes with the tap. The pod link's is a step, because it stays.
+        if hook == Hook::Clsact && program == Program::FromVm {
+            self.inside()?.netlink.add_clsact(self.tap_ifindex().await?).await?;
+        }
+        let netns = &self.inside()?.netns;
+        Ok(self.parts.datapath.attach(netns, &self.id, program, hook, slot, device).await?)
+    }
+
+    async fn detach(&self, program: Program, hook: Hook) -> Result<(), StepError> {
+        match hook {
+            Hook::Tcx => Ok(self.parts.datapath.pins().remove_link(&self.id, program)?),
+            Hook::Clsact => {
+                let Ok(ifindex) = self.ifindex(self.device(program)).await else { return Ok(()) };
+                let netlink = &self.inside()?.netlink;
+                for filter in netlink.ingress_filters(ifindex).await? {
+                    if is_ours(program, &filter) {
+                        gone_is_done(netlink.delete_ingress_filter(ifindex, &filter).await)?;
+                    }
+                }
+                Ok(())
+            }
+        }
+    }
+
+    fn inside(&self) -> Result<&'a Inside, StepError> {
+        self.inside.ok_or(StepError::NetnsGone)
+    }
+
+    fn device(&self, program: Program) -> &IfName {
+        match program {
+            Program::FromVm => &self.spec.tap.name,
+            Program::ToVm => &self.spec.pod_link,
+        }
+    }
+
+    async fn tap_ifindex(&self) -> Result<u32, StepError> {
+        self.ifindex(&self.spec.tap.name).await
+    }
+
+    async fn pod_ifindex(&self) -> Result<u32, StepError> {
+        self.ifindex(&self.spec.pod_link).await
+    }
+
+    async fn ifindex(&self, name: &IfName) -> Result<u32, StepError> {
+        let link = self.inside()?.netlink.link(name).await?;
+        Ok(link.ok_or_else(|| StepError::LinkGone(name.clone()))?.ifindex)
+    }
+}
+
+fn gone_is_done(result: Result<(), NetlinkError>) -> Result<(), StepError> {
+    match result {
+        Err(e) if e.is_gone() => Ok(()),
+        other => Ok(other?),
+    }
+}

@@ -1,0 +1,42 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! Observe, plan, apply: one loop per port, level-triggered. An error ends a pass, never the loop.
+
+mod apply;
+mod discover;
+mod observe;
+mod orphans;
+mod pass;
+mod pod_files;
+mod port;
+mod ports;
+mod punt;
+mod slots;
+mod store;
+
+use std::sync::Arc;
+
+use apply::Applier;
+pub use apply::StepError;
+pub use discover::DiscoverError;
+pub use orphans::sweep;
+pub use pass::{Look, Pass, PassError, Session, Wired};
+pub use port::{PassFailure, PortState, PortStatus};
+pub use ports::{PortLookup, Ports, RequestError};
+pub use punt::serve_punted;
+pub use slots::Slots;
+pub use store::{SpecStore, StoreError};
+
+use crate::{datapath::Datapath, dhcp};
+
+/// What every port's loop works with.
+#[derive(Clone)]
+pub struct Parts {
+    /// Programs and maps.
+    pub datapath: Datapath,
+    /// The hand-off.
+    pub dhcp: Arc<dhcp::Service>,
+    /// Which port has which slot.
+    pub slots: Arc<Slots>,
+    /// The asks, kept for the next start.
+    pub store: Arc<SpecStore>,
+}

@@ -1,0 +1,198 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! One pass over one port: look, plan, do, and look again until there is nothing left to do.
+
+use super::{
+    Applier, DiscoverError, Parts, StepError,
+    discover::discover,
+    observe::{Inside, observe},
+};
+use crate::{
+    core::{
+        desired::{DesiredPort, SpecError},
+        observed::{Observed, ObservedProgram, ObservedTap},
+        plan::{Refusal, Step, plan},
+        spec::PortSpec,
+        tier::Hook,
+    },
+    datapath::DatapathError,
+    netlink::{Netlink, NetlinkError, OpenError},
+    sys::netns::{Netns, NetnsError},
+};
+
+/// Looks per pass: the second one confirms the first; more are needed only when somebody else works on the same
+/// devices.
+const LOOKS: usize = 4;
+
+/// What a pass ends with.
+#[derive(Debug)]
+pub enum Pass {
+    /// The port is as desired.
+    Wired(Box<Wired>),
+    /// Nothing of the port is left, as desired.
+    Gone,
+}
+
+/// A port that is as desired.
+#[derive(Clone, Debug)]
+pub struct Wired {
+    /// What it is.
+    pub desired: DesiredPort,
+    /// Its slot in the maps.
+    pub slot: u32,
+    /// Its tap.
+    pub tap_ifindex: u32,
+    /// The hook its programs are on, which may be that of an earlier agent.
+    pub hook: Hook,
+}
+
+/// Why a pass ended early.
+#[derive(Debug, thiserror::Error)]
+pub enum PassError {
+    /// The namespace.
+    #[error(transparent)]
+    Netns(#[from] NetnsError),
+    /// The netlink socket.
+    #[error(transparent)]
+    Open(#[from] OpenError),
+    /// The pod cannot be read.
+    #[error(transparent)]
+    Discover(#[from] DiscoverError),
+    /// The pod cannot have such a port.
+    #[error(transparent)]
+    Spec(#[from] SpecError),
+    /// Something else is in the way.
+    #[error(transparent)]
+    Refused(#[from] Refusal),
+    /// Links, qdiscs or filters cannot be read.
+    #[error(transparent)]
+    Netlink(#[from] NetlinkError),
+    /// Programs, maps or pins cannot be read.
+    #[error(transparent)]
+    Datapath(#[from] DatapathError),
+    /// A step failed.
+    #[error("{step}")]
+    Step {
+        /// The step as `netagent plan` prints it.
+        step: String,
+        /// Why.
+        #[source]
+        source: StepError,
+    },
+    /// Somebody undoes what is done.
+    #[error(
+        "the port does not settle: `{0}` is needed again and again; something else works on the same devices"
+    )]
+    Unsettled(String),
+}
+
+impl PassError {
+    fn step(step: &Step) -> impl FnOnce(StepError) -> Self {
+        let step = step.to_string();
+        |source| Self::Step { step, source }
+    }
+}
+
+/// A port within reach: its namespace open, when it is still the one that was asked for.
+pub struct Session<'a> {
+    parts: &'a Parts,
+    spec: &'a PortSpec,
+    inside: Option<Inside>,
+}
+
+/// What a look at a port shows.
+pub struct Look {
+    /// What it should be; `None` when it is to go.
+    pub desired: Option<DesiredPort>,
+    /// What it is.
+    pub observed: Observed,
+    /// How to get from the one to the other.
+    pub steps: Vec<Step>,
+}
+
+impl<'a> Session<'a> {
+    /// Opens the port's namespace. One that is gone, or another one at its path, is not an error: the port is to go.
+    ///
+    /// # Errors
+    /// When the namespace is there and cannot be entered.
+    pub async fn open(parts: &'a Parts, spec: &'a PortSpec) -> Result<Self, PassError> {
+        let netns = match Netns::open_pod(&spec.netns) {
+            Ok(netns) => (netns.id() == spec.netns_id).then_some(netns),
+            Err(e) if e.is_gone() => None,
+            Err(e) => return Err(e.into()),
+        };
+        let inside = match netns {
+            Some(netns) => Some(Inside { netlink: Netlink::open(&netns).await?, netns }),
+            None => None,
+        };
+        Ok(Self { parts, spec, inside })
+    }
+
+    /// Looks at the port and plans.
+    ///
+    /// # Errors
+    /// When something cannot be read, the pod cannot have the port, or something else is in the way.
+    pub async fn look(&self) -> Result<Look, PassError> {
+        let desired = match &self.inside {
+            Some(inside) if self.spec.wanted => {
+                let facts = discover(&inside.netlink, self.spec).await?;
+                Some(DesiredPort::new(self.spec, &facts, self.parts.datapath.features())?)
+            }
+            _ => None,
+        };
+        let observed = observe(self.parts, self.spec, self.inside.as_ref()).await?;
+        let steps = plan(desired.as_ref(), &observed, &self.spec.tap.name)?;
+        Ok(Look { desired, observed, steps })
+    }
+
+    /// Carries out one step.
+    ///
+    /// # Errors
+    /// When the kernel refuses it.
+    pub async fn apply(&self, step: &Step) -> Result<(), PassError> {
+        Applier::new(self.parts, self.spec, self.inside.as_ref())
+            .apply(step)
+            .await
+            .map_err(PassError::step(step))
+    }
+
+    /// Brings the port to what is desired.
+    ///
+    /// # Errors
+    /// What stood in the way; what was done until then stays done, and the next pass goes on from there.
+    pub async fn settle(&self) -> Result<Pass, PassError> {
+        let mut look = self.look().await?;
+        for _ in 1..LOOKS {
+            if look.steps.is_empty() {
+                break;
+            }
+            let mut failed = None;
+            for step in &look.steps {
+                tracing::debug!(port = %self.spec.id(), %step, "step");
+                match self.apply(step).await {
+                    Ok(()) => {}
+                    // What goes must go as far as it can; what comes up must not skip a step.
+                    Err(e) if look.desired.is_none() => failed = Some(e),
+                    Err(e) => return Err(e),
+                }
+            }
+            if let Some(error) = failed {
+                return Err(error);
+            }
+            look = self.look().await?;
+        }
+        if let Some(step) = look.steps.first() {
+            return Err(PassError::Unsettled(step.to_string()));
+        }
+        Ok(wired(look).map_or(Pass::Gone, |w| Pass::Wired(Box::new(w))))
+    }
+}
+
+fn wired(look: Look) -> Option<Wired> {
+    let desired = look.desired?;
+    let (slot, entry) = look.observed.entry?;
+    let hook = match (look.observed.from_vm, &look.observed.tap) {
+        (ObservedProgram::Attached { hook, .. }, ObservedTap::Ours(_)) => hook,
+        _ => return None,
+    };
+    Some(Wired { desired, slot, tap_ifindex: entry.tap_ifindex, hook })
+}

@@ -1,0 +1,12 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! The kernel below netlink and BPF: namespaces, tap ioctls, packet sockets, capabilities.
+//!
+//! The only module with `unsafe`, `ioctl` and `setns`.
+#![expect(unsafe_code, reason = "system calls without a safe wrapper live here and nowhere else")]
+
+pub mod bpffs;
+pub mod netns;
+pub mod packet_socket;
+pub mod privileges;
+pub mod readiness;
+pub mod tap;

@@ -1,0 +1,188 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! Network namespaces: identity by device and inode, entered only on a thread that dies.
+
+use std::{
+    fs::File,
+    io,
+    os::fd::{AsFd, AsRawFd, OwnedFd},
+    os::unix::fs::{MetadataExt, OpenOptionsExt},
+    path::{Path, PathBuf},
+    sync::Arc,
+    thread,
+};
+
+use nix::{sched::CloneFlags, sys::statfs};
+use tokio::sync::oneshot;
+
+use crate::core::ids::NetnsId;
+
+/// `NSFS_MAGIC` of include/uapi/linux/magic.h.
+const NSFS_MAGIC: i64 = 0x6e73_6673;
+
+nix::ioctl_none_bad!(
+    /// Kind of a namespace as its `CLONE_NEW*` flag (include/uapi/linux/nsfs.h).
+    ns_get_nstype,
+    nix::request_code_none!(0xb7, 0x3)
+);
+
+/// An open network namespace. It stays alive while this is held, so it is held only for as long as a job takes.
+#[derive(Clone, Debug)]
+pub struct Netns {
+    fd: Arc<OwnedFd>,
+    id: NetnsId,
+    path: PathBuf,
+}
+
+/// What went wrong with a namespace.
+#[derive(Debug, thiserror::Error)]
+pub enum NetnsError {
+    /// The path cannot be opened.
+    #[error("open network namespace {path}")]
+    Open {
+        /// The path.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
+    /// The path is something else.
+    #[error("{0} is not a network namespace; give a path as /run/netns/NAME or /proc/PID/ns/net")]
+    NotNetns(PathBuf),
+    /// The path leads to the node's own namespace.
+    #[error("{0} is the node's own network namespace; netagent wires pods only")]
+    Host(PathBuf),
+    /// A thread could not be moved into the namespace.
+    #[error("enter network namespace {path}")]
+    Enter {
+        /// The path it was opened by.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
+    /// The job in the namespace panicked.
+    #[error("a job in network namespace {0} panicked")]
+    Panicked(PathBuf),
+}
+
+impl NetnsError {
+    /// Whether the namespace is simply not there any more.
+    pub fn is_gone(&self) -> bool {
+        match self {
+            Self::Open { source, .. } => source.kind() == io::ErrorKind::NotFound,
+            // `ip netns del` leaves a plain file for the moment between umount and unlink.
+            Self::NotNetns(_) => true,
+            _ => false,
+        }
+    }
+}
+
+impl Netns {
+    /// Opens the namespace at `path`.
+    ///
+    /// # Errors
+    /// When the path cannot be opened or is not a network namespace.
+    pub fn open(path: &Path) -> Result<Self, NetnsError> {
+        let open = |source| NetnsError::Open { path: path.to_owned(), source };
+        // Without O_NONBLOCK a caller could hang the agent with a FIFO.
+        let file = File::options()
+            .read(true)
+            .custom_flags(libc::O_NONBLOCK | libc::O_CLOEXEC)
+            .open(path)
+            .map_err(open)?;
+        let not_netns = || NetnsError::NotNetns(path.to_owned());
+        let kind = statfs::fstatfs(&file).map_err(|e| open(e.into()))?.filesystem_type();
+        if kind.0 != NSFS_MAGIC {
+            return Err(not_netns());
+        }
+        // SAFETY: the descriptor is open and on nsfs, where the request takes no argument.
+        let nstype = unsafe { ns_get_nstype(file.as_raw_fd()) }.map_err(|e| open(e.into()))?;
+        if nstype != CloneFlags::CLONE_NEWNET.bits() {
+            return Err(not_netns());
+        }
+        let meta = file.metadata().map_err(open)?;
+        let id = NetnsId { dev: meta.dev(), ino: meta.ino() };
+        Ok(Self { fd: Arc::new(file.into()), id, path: path.to_owned() })
+    }
+
+    /// Opens the namespace of a pod: any but the agent's own and the init process's.
+    ///
+    /// # Errors
+    /// As [`open`](Self::open), and for the node's own namespace.
+    pub fn open_pod(path: &Path) -> Result<Self, NetnsError> {
+        let netns = Self::open(path)?;
+        for own in ["/proc/self/ns/net", "/proc/1/ns/net"] {
+            // Without hostPID or ptrace rights init's namespace cannot be read; the agent's own always can.
+            if Self::open(Path::new(own)).is_ok_and(|own| own.id == netns.id) {
+                return Err(NetnsError::Host(path.to_owned()));
+            }
+        }
+        Ok(netns)
+    }
+
+    /// Its identity.
+    pub fn id(&self) -> NetnsId {
+        self.id
+    }
+
+    /// The path that it was opened by.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Runs `job` inside the namespace, on a thread of its own that ends with it: there is nothing to restore.
+    ///
+    /// # Errors
+    /// When the namespace cannot be entered or the job panics.
+    pub async fn run<T: Send + 'static>(
+        &self,
+        job: impl FnOnce() -> T + Send + 'static,
+    ) -> Result<T, NetnsError> {
+        let (send, receive) = oneshot::channel();
+        let netns = self.clone();
+        thread::Builder::new()
+            .name("netns".into())
+            .spawn(move || {
+                // The receiver is gone when the caller was cancelled: nobody wants the result then.
+                let _ = send.send(netns.enter().map(|()| job()));
+            })
+            .map_err(|source| NetnsError::Enter { path: self.path.clone(), source })?;
+        receive.await.unwrap_or_else(|_| Err(NetnsError::Panicked(self.path.clone())))
+    }
+
+    #[expect(clippy::disallowed_methods, reason = "the one place: the calling thread ends with its job")]
+    fn enter(&self) -> Result<(), NetnsError> {
+        nix::sched::setns(self.fd.as_fd(), CloneFlags::CLONE_NEWNET)
+            .map_err(|e| NetnsError::Enter { path: self.path.clone(), source: e.into() })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_not_a_netns_is_refused_by_its_path() {
+        let missing = Netns::open(Path::new("/run/netns/not-there")).unwrap_err();
+        assert!(missing.is_gone());
+        assert_eq!(missing.to_string(), "open network namespace /run/netns/not-there");
+        for path in ["/etc/hostname", "/proc/self/ns/mnt", "/"] {
+            let error = Netns::open(Path::new(path)).unwrap_err();
+            assert!(matches!(error, NetnsError::NotNetns(_)), "{path}: {error}");
+        }
+    }
+
+    #[test]
+    fn the_node_s_own_namespace_is_no_pod() {
+        let error = Netns::open_pod(Path::new("/proc/self/ns/net")).unwrap_err();
+        assert!(matches!(error, NetnsError::Host(_)), "{error}");
+    }
+
+    #[test]
+    fn a_fifo_does_not_hang_the_agent() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("fifo");
+        nix::unistd::mkfifo(&path, nix::sys::stat::Mode::S_IRUSR).unwrap();
+        assert!(matches!(Netns::open(&path).unwrap_err(), NetnsError::NotNetns(_)));
+    }
+}

@@ -1,0 +1,131 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! Tap devices by ioctl (drivers/net/tun.c): rtnetlink cannot make them.
+
+use std::{
+    fs::{self, File},
+    io,
+    os::fd::{AsRawFd, OwnedFd},
+};
+
+use nix::net::if_::if_nametoindex;
+
+use crate::core::ids::IfName;
+
+/// `IFF_TUN_EXCL` of include/uapi/linux/if_tun.h: fail when the name is taken, whoever has it.
+const IFF_TUN_EXCL: libc::c_int = 0x8000;
+
+const fn tun_request(number: u8) -> libc::c_ulong {
+    nix::request_code_write!(b'T', number, size_of::<libc::c_int>())
+}
+
+nix::ioctl_write_ptr_bad!(
+    /// Makes or opens a tun or tap device.
+    tun_set_iff,
+    tun_request(202),
+    libc::ifreq
+);
+nix::ioctl_write_int_bad!(
+    /// Whether the device outlives its descriptor.
+    tun_set_persist,
+    tun_request(203)
+);
+nix::ioctl_write_int_bad!(
+    /// User that may open the device without CAP_NET_ADMIN.
+    tun_set_owner,
+    tun_request(204)
+);
+nix::ioctl_write_int_bad!(
+    /// Group that may open the device without CAP_NET_ADMIN.
+    tun_set_group,
+    tun_request(206)
+);
+
+/// A tap in the making. It vanishes when this is dropped or the agent dies, until [`keep`](Self::keep) is called: so
+/// no half-made tap is ever found.
+#[derive(Debug)]
+pub struct TapDraft {
+    fd: OwnedFd,
+    name: IfName,
+    /// Its index in the namespace that it was made in.
+    pub ifindex: u32,
+}
+
+/// A step of making a tap that failed.
+#[derive(Debug, thiserror::Error)]
+#[error("{operation} for tap {name}")]
+pub struct TapError {
+    operation: &'static str,
+    name: IfName,
+    #[source]
+    source: io::Error,
+}
+
+impl TapDraft {
+    /// Makes a tap with a vnet header (for offloads) in the calling thread's namespace, down and without IPv6 of its
+    /// own: the pod's kernel has nothing to say to the guest.
+    ///
+    /// # Errors
+    /// When the name is taken (EBUSY), or /dev/net/tun is missing or not permitted.
+    pub fn create(
+        name: &IfName,
+        multi_queue: bool,
+        uid: Option<u32>,
+        gid: Option<u32>,
+    ) -> Result<Self, TapError> {
+        let failed = |operation| {
+            let name = name.clone();
+            move |source: io::Error| TapError { operation, name, source }
+        };
+        let fd: OwnedFd = File::options()
+            .read(true)
+            .write(true)
+            .open("/dev/net/tun")
+            .map_err(failed("open /dev/net/tun"))?
+            .into();
+        let mut flags = libc::IFF_TAP | libc::IFF_NO_PI | libc::IFF_VNET_HDR | IFF_TUN_EXCL;
+        if multi_queue {
+            flags |= libc::IFF_MULTI_QUEUE;
+        }
+        // SAFETY: all fields of ifreq are plain data, for which zero is a value.
+        let mut request: libc::ifreq = unsafe { std::mem::zeroed() };
+        for (to, from) in request.ifr_name.iter_mut().zip(name.as_str().bytes()) {
+            *to = from.cast_signed();
+        }
+        // The kernel takes the flags as the 16 bits they are, sign or not.
+        request.ifr_ifru.ifru_flags = flags as libc::c_short;
+        // SAFETY: the descriptor is open and the kernel reads (and writes back) one ifreq.
+        unsafe { tun_set_iff(fd.as_raw_fd(), &raw const request) }
+            .map_err(|e| failed("TUNSETIFF")(e.into()))?;
+        if let Some(uid) = uid {
+            // SAFETY: the descriptor is open and the argument is a number.
+            unsafe { tun_set_owner(fd.as_raw_fd(), uid.cast_signed()) }
+                .map_err(|e| failed("TUNSETOWNER")(e.into()))?;
+        }
+        if let Some(gid) = gid {
+            // SAFETY: the descriptor is open and the argument is a number.
+            unsafe { tun_set_group(fd.as_raw_fd(), gid.cast_signed()) }
+                .map_err(|e| failed("TUNSETGROUP")(e.into()))?;
+        }
+        let ifindex = if_nametoindex(name.as_str()).map_err(|e| failed("look up the index")(e.into()))?;
+        match fs::write(format!("/proc/sys/net/ipv6/conf/{name}/disable_ipv6"), "1") {
+            // A kernel without IPv6 has nothing to turn off.
+            Err(e) if e.kind() == io::ErrorKind::NotFound => {}
+            other => other.map_err(failed("turn IPv6 off"))?,
+        }
+        Ok(Self { fd, name: name.clone(), ifindex })
+    }
+
+    /// Lets the tap outlive the agent.
+    ///
+    /// # Errors
+    /// When the kernel refuses; the tap is gone then.
+    pub fn keep(self) -> Result<u32, TapError> {
+        // SAFETY: the descriptor is open and the argument is a number.
+        unsafe { tun_set_persist(self.fd.as_raw_fd(), 1) }.map_err(|e| TapError {
+            operation: "TUNSETPERSIST",
+            name: self.name.clone(),
+            source: e.into(),
+        })?;
+        Ok(self.ifindex)
+    }
+}

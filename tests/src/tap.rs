@@ -1,0 +1,155 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! Opening a tap as a VMM does, and raw frames through it.
+
+use std::{
+    fs::{File, OpenOptions},
+    io::{self, Read as _, Write as _},
+    os::fd::{AsFd, AsRawFd as _, BorrowedFd},
+    time::Duration,
+};
+
+use anyhow::{Context as _, Result, bail};
+use nix::{
+    errno::Errno,
+    libc,
+    poll::{PollFd, PollFlags, PollTimeout, poll},
+};
+
+use crate::netns::Netns;
+
+/// Bytes of `struct virtio_net_hdr`, in front of every frame (TUNSETVNETHDRSZ's default).
+pub const VNET_HEADER: usize = 10;
+/// Largest frame with offloads, and its header.
+pub const FRAME_MAX: usize = VNET_HEADER + 65_536 + 64;
+
+// TUN_F_*, include/uapi/linux/if_tun.h; not in libc for all targets.
+const TUN_F_CSUM: u32 = 0x01;
+const TUN_F_TSO4: u32 = 0x02;
+const TUN_F_TSO6: u32 = 0x04;
+const TUN_F_TSO_ECN: u32 = 0x08;
+
+/// What the reader of a tap takes without the kernel finishing it first.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Offloads {
+    /// Partial checksums and unsegmented TCP, as a virtio card negotiates.
+    #[default]
+    On,
+    /// Whole packets only: what a guest without offloads, or XDP, wants.
+    Off,
+}
+
+/// How to open a tap.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct TapSpec {
+    /// Given to the kernel by TUNSETOFFLOAD.
+    pub offloads: Offloads,
+    /// Whether the tap was made with IFF_MULTI_QUEUE. One queue is opened.
+    pub multi_queue: bool,
+}
+
+/// One open queue of a tap with the vnet header.
+#[derive(Debug)]
+pub struct Tap {
+    file: File,
+}
+
+/// `struct ifreq` as TUNSETIFF reads it.
+#[repr(C)]
+struct InterfaceRequest {
+    name: [u8; libc::IFNAMSIZ],
+    flags: libc::c_short,
+    rest: [u8; 22],
+}
+
+mod ioctl {
+    use nix::libc;
+
+    nix::ioctl_write_ptr_bad!(set_interface, libc::TUNSETIFF, super::InterfaceRequest);
+    nix::ioctl_write_int_bad!(set_offload, libc::TUNSETOFFLOAD);
+}
+
+impl Tap {
+    /// Opens `name` in `netns`; the kernel makes the tap if it is not there, and removes that one on close.
+    pub fn open(netns: &Netns, name: &str, spec: TapSpec) -> Result<Self> {
+        netns
+            .run_inside(|| Self::open_here(name, spec))?
+            .with_context(|| format!("tap {name} in {}", netns.name()))
+    }
+
+    fn open_here(name: &str, spec: TapSpec) -> Result<Self> {
+        let file = OpenOptions::new()
+            .read(true)
+            .write(true)
+            .open("/dev/net/tun")
+            .context("cannot open /dev/net/tun")?;
+        let queues = if spec.multi_queue { libc::IFF_MULTI_QUEUE } else { 0 };
+        let flags = libc::IFF_TAP | libc::IFF_NO_PI | libc::IFF_VNET_HDR | queues;
+        let mut request =
+            InterfaceRequest { name: [0; libc::IFNAMSIZ], flags: flags as libc::c_short, rest: [0; 22] };
+        match request.name.get_mut(..name.len()) {
+            Some(slot) if name.len() < libc::IFNAMSIZ => slot.copy_from_slice(name.as_bytes()),
+            _ => bail!("`{name}` is too long for an interface"),
+        }
+        let offloads = match spec.offloads {
+            Offloads::On => TUN_F_CSUM | TUN_F_TSO4 | TUN_F_TSO6 | TUN_F_TSO_ECN,
+            Offloads::Off => 0,
+        };
+        #[expect(unsafe_code, reason = "the ioctl takes a pointer")]
+        // SAFETY: `request` has the size and layout of `struct ifreq` and outlives the call; the kernel writes the
+        // name into the same bytes only.
+        unsafe { ioctl::set_interface(file.as_raw_fd(), &raw const request) }.context("TUNSETIFF")?;
+        #[expect(unsafe_code, reason = "nix marks all ioctls unsafe")]
+        // SAFETY: the argument is a number, no memory is involved.
+        unsafe { ioctl::set_offload(file.as_raw_fd(), offloads as libc::c_int) }.context("TUNSETOFFLOAD")?;
+        Ok(Self { file })
+    }
+
+    /// Sends an Ethernet frame as the guest would, with an empty vnet header (whole packet, checksum done).
+    pub fn send(&self, frame: &[u8]) -> Result<()> {
+        let mut packet = vec![0; VNET_HEADER];
+        packet.extend_from_slice(frame);
+        self.write(&packet).context("cannot write to the tap")
+    }
+
+    /// The next frame to the guest, without its vnet header; nothing after `timeout`.
+    pub fn recv(&self, timeout: Duration) -> Result<Option<Vec<u8>>> {
+        if !wait_readable(&[self.as_fd()], Some(timeout))?.first().is_some_and(|ready| *ready) {
+            return Ok(None);
+        }
+        let mut buffer = vec![0; FRAME_MAX];
+        let read = self.read(&mut buffer).context("cannot read from the tap")?;
+        Ok(buffer.get(VNET_HEADER..read).map(<[u8]>::to_vec))
+    }
+
+    /// One packet with its vnet header.
+    pub(crate) fn read(&self, buffer: &mut [u8]) -> io::Result<usize> {
+        (&self.file).read(buffer)
+    }
+
+    /// One packet with its vnet header: the tap takes it whole or not at all.
+    pub(crate) fn write(&self, packet: &[u8]) -> io::Result<()> {
+        (&self.file).write(packet).map(drop)
+    }
+}
+
+impl AsFd for Tap {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.file.as_fd()
+    }
+}
+
+/// Which of `fds` can be read (or are broken, which reading tells), after waiting for the first.
+pub(crate) fn wait_readable(fds: &[BorrowedFd<'_>], timeout: Option<Duration>) -> Result<Vec<bool>> {
+    let mut polled: Vec<PollFd<'_>> = fds.iter().map(|fd| PollFd::new(*fd, PollFlags::POLLIN)).collect();
+    let timeout = match timeout {
+        None => PollTimeout::NONE,
+        Some(timeout) => PollTimeout::try_from(timeout).unwrap_or(PollTimeout::MAX),
+    };
+    loop {
+        match poll(&mut polled, timeout) {
+            Ok(_) => return Ok(polled.iter().map(|fd| fd.any().unwrap_or(true)).collect()),
+            Err(Errno::EINTR) => {}
+            Err(error) => return Err(error).context("poll"),
+        }
+    }
+}

@@ -1,0 +1,177 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! The compiled programs in this kernel: what they say is what the host says.
+
+use netagent::core::plan::Program;
+use netagent_common::{
+    counters::DropReason,
+    maps::{Bucket, MAX_PORTS, PuntKind},
+};
+use proptest::{
+    prelude::*,
+    test_runner::{Config, TestRunner},
+};
+
+use crate::{
+    host::judge,
+    programs::Programs,
+    vectors::{self, Direction, spell},
+};
+
+/// Lowest, highest and one in between: the slot is the only thing in which ports' programs differ.
+const SLOTS: [u32; 3] = [0, 7, MAX_PORTS - 1];
+
+#[test]
+#[ignore = "needs root: cargo xtask test bpf"]
+fn every_vector_ends_in_the_kernel_as_on_the_host() {
+    let programs = Programs::load(7);
+    let mut ran = 0;
+    for vector in vectors::all().iter().filter(|v| v.fits_test_run()) {
+        programs.configure(&vector.port);
+        let (said, frame) = programs.run(vector.direction, &vector.frame);
+        if vector.verdict.starts_with("punt") {
+            assert_eq!(said, "punt", "{}", vector.name);
+        } else {
+            assert_eq!(said, vector.verdict, "{}", vector.name);
+        }
+        assert_eq!(frame, vector.becomes, "{}: the frame afterwards", vector.name);
+        ran += 1;
+    }
+    assert!(ran > 50, "only {ran} vectors ran");
+}
+
+#[test]
+#[ignore = "needs root: cargo xtask test bpf"]
+fn host_and_kernel_agree_on_frames_that_nobody_chose() {
+    let programs = Programs::load(0);
+    let all = vectors::all();
+    let strategy = (
+        any::<prop::sample::Index>(),
+        prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 0..8),
+        any::<prop::sample::Index>(),
+    );
+    let mut runner = TestRunner::new(Config { cases: 4000, failure_persistence: None, ..Config::default() });
+    let result = runner.run(&strategy, |(pick, flips, cut)| {
+        let vector = pick.get(&all);
+        let mut frame = vector.frame.clone();
+        for (at, value) in flips {
+            let at = at.index(frame.len());
+            frame[at] = value;
+        }
+        let shortest = vectors::shortest_test_run(&frame);
+        prop_assume!(frame.len() >= shortest);
+        frame.truncate(shortest + cut.index(frame.len() - shortest + 1));
+        let mut on_host = frame.clone();
+        let expected = {
+            let mut plain = vector.clone();
+            (plain.meta.vlan, plain.meta.gso) = (false, false);
+            spell(judge(&plain, &mut on_host))
+        };
+        programs.configure(&vector.port);
+        let (said, in_kernel) = programs.run(vector.direction, &frame);
+        // The bucket is the kernel's own affair.
+        if said == "drop punt_rate" {
+            prop_assert!(expected.starts_with("punt"));
+        } else if said == "punt" {
+            prop_assert!(expected.starts_with("punt"), "{}", expected);
+        } else {
+            prop_assert_eq!(said, expected);
+            prop_assert_eq!(in_kernel, on_host);
+        }
+        Ok(())
+    });
+    result.unwrap();
+}
+
+#[test]
+#[ignore = "needs root: cargo xtask test bpf"]
+fn a_slot_without_a_port_lets_nothing_through() {
+    for slot in SLOTS {
+        let programs = Programs::load(slot);
+        for vector in vectors::all().iter().filter(|v| v.fits_test_run()) {
+            let (said, frame) = programs.run(vector.direction, &vector.frame);
+            assert_eq!(said, "drop unconfigured", "{}", vector.name);
+            assert_eq!(frame, vector.frame);
+        }
+    }
+}
+
+#[test]
+#[ignore = "needs root: cargo xtask test bpf"]
+fn each_slot_has_its_own_settings_and_counters() {
+    for slot in SLOTS {
+        let programs = Programs::load(slot);
+        let vector = vectors::all().into_iter().find(|v| v.name == "IPv4 from the guest").unwrap();
+        programs.configure(&vector.port);
+        assert_eq!(programs.run(Direction::FromVm, &vector.frame).0, "forward");
+        for other in SLOTS.into_iter().filter(|other| *other != slot) {
+            assert_eq!(programs.datapath().maps().counters(other).unwrap().from_vm.packets, 0);
+        }
+        let bytes = programs.counters().from_vm.bytes;
+        assert_eq!(bytes, vector.frame.len() as u64);
+        programs.datapath().maps().erase_entry(slot).unwrap();
+        assert_eq!(programs.counters().from_vm.packets, 0, "the next port starts from zero");
+    }
+}
+
+#[tokio::test]
+#[ignore = "needs root: cargo xtask test bpf"]
+async fn punted_frames_reach_the_ring_whole_and_a_flood_is_bounded() {
+    let programs = Programs::load(7);
+    let mut ring = programs.datapath().punt_ring().unwrap();
+    let vector = vectors::all().into_iter().find(|v| v.verdict == "punt dhcpv4").unwrap();
+    programs.configure(&vector.port);
+    let flood = 1000;
+    for _ in 0..flood {
+        programs.run(Direction::FromVm, &vector.frame);
+    }
+    let counters = programs.counters();
+    let refused = counters.drops[DropReason::PuntRate as usize].packets;
+    assert_eq!(counters.punted.packets + refused, flood);
+    // The burst, and what came back while the flood ran: far less than the flood.
+    assert!((Bucket::BURST..flood / 2).contains(&counters.punted.packets), "{counters:?}");
+
+    let mut seen = 0;
+    while seen < counters.punted.packets {
+        ring.drain(|punted| {
+            seen += 1;
+            assert_eq!((punted.slot, PuntKind::from_u32(punted.kind)), (7, Some(PuntKind::Dhcpv4)));
+            assert_eq!(&punted.frame[..punted.len as usize], vector.frame);
+        })
+        .await
+        .unwrap();
+    }
+    assert_eq!(seen, counters.punted.packets);
+}
+
+#[test]
+#[ignore = "needs root: cargo xtask test bpf"]
+fn a_pinned_map_of_another_layout_is_refused() {
+    use aya::maps::{Array, MapData};
+    use netagent::datapath::{Datapath, DatapathError, Pins};
+    use netagent_tests::{bpffs::BpfFs, require::Need};
+
+    netagent_tests::require!(Need::Root, Need::BpfFs);
+    let dir = tempfile::tempdir().unwrap();
+    let bpffs = BpfFs::mount(&dir.path().join("bpf")).unwrap();
+    let pins = Pins::below(bpffs.path());
+    std::fs::create_dir_all(pins.directory()).unwrap();
+    let other: Array<MapData, u64> = Array::create(4, 0).unwrap();
+    other.pin(pins.map("PORTS")).unwrap();
+
+    let Err(error) = Datapath::open(bpffs.path(), &[]) else {
+        panic!("a map of 8-byte values was taken for ports")
+    };
+    assert!(matches!(error, DatapathError::Layout { .. }), "{error}");
+    let text = error.to_string();
+    assert!(text.contains("value 8 B") && text.contains("netagent cleanup"), "{text}");
+}
+
+#[test]
+#[ignore = "needs root: cargo xtask test bpf"]
+fn two_loads_have_the_same_tag_and_the_programs_have_two() {
+    let (one, two) = (Programs::load(0), Programs::load(1));
+    for program in Program::ALL {
+        assert_eq!(one.datapath().tag(program), two.datapath().tag(program));
+    }
+    assert_ne!(one.datapath().tag(Program::FromVm), one.datapath().tag(Program::ToVm));
+}

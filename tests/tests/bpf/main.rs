@@ -1,0 +1,7 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! The bpf tier: the same vectors through the policy on the host and through the programs in the kernel.
+
+mod host;
+mod kernel;
+mod programs;
+mod vectors;

@@ -1,0 +1,102 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! The compiled programs, loaded as the agent loads them, and test runs of them.
+
+use aya::{
+    Ebpf,
+    programs::{SchedClassifier, TestRun as _, TestRunOptions},
+};
+use netagent::datapath::{Datapath, Object};
+use netagent_common::{
+    counters::{DropReason, PortCounters},
+    maps::Port,
+};
+use netagent_tests::bpffs::BpfFs;
+
+use crate::vectors::Direction;
+
+/// `TC_ACT_SHOT` and `TC_ACT_REDIRECT` of include/uapi/linux/pkt_cls.h.
+const SHOT: u32 = 2;
+const REDIRECT: u32 = 7;
+
+/// Both programs for one slot, with maps of their own.
+pub(crate) struct Programs {
+    // Fields are dropped in this order: users of the mount first.
+    ebpf: Ebpf,
+    datapath: Datapath,
+    slot: u32,
+    _bpffs: BpfFs,
+    _dir: tempfile::TempDir,
+}
+
+impl Programs {
+    /// Loads them for `slot`.
+    pub(crate) fn load(slot: u32) -> Self {
+        netagent_tests::require!(netagent_tests::require::Need::Root, netagent_tests::require::Need::BpfFs);
+        let dir = tempfile::tempdir().unwrap();
+        let bpffs = BpfFs::mount(&dir.path().join("bpf")).unwrap();
+        let datapath = Datapath::open(bpffs.path(), &[]).unwrap();
+        let mut ebpf = Object::new().load(datapath.pins(), slot).unwrap();
+        for (name, program) in ebpf.programs_mut() {
+            let classifier: &mut SchedClassifier = program.try_into().unwrap();
+            classifier.load().unwrap_or_else(|e| panic!("{name}: {e}"));
+        }
+        Self { ebpf, datapath, slot, _bpffs: bpffs, _dir: dir }
+    }
+
+    pub(crate) fn datapath(&self) -> &Datapath {
+        &self.datapath
+    }
+
+    pub(crate) fn configure(&self, port: &Port) {
+        self.datapath.maps().write_entry(self.slot, port).unwrap();
+    }
+
+    pub(crate) fn counters(&self) -> PortCounters {
+        self.datapath.maps().counters(self.slot).unwrap()
+    }
+
+    /// Runs a program over a frame: its verdict in the words of the vectors, and the frame afterwards. The reason is
+    /// read off the counter that moved.
+    pub(crate) fn run(&self, direction: Direction, frame: &[u8]) -> (String, Vec<u8>) {
+        let name = match direction {
+            Direction::FromVm => "from_vm",
+            Direction::ToVm => "to_vm",
+        };
+        let program: &SchedClassifier = self.ebpf.program(name).unwrap().try_into().unwrap();
+        let mut out = vec![0; frame.len() + 64];
+        let before = self.counters();
+        let result = program
+            .test_run(TestRunOptions {
+                data_in: Some(frame),
+                data_out: Some(&mut out),
+                ..TestRunOptions::default()
+            })
+            .unwrap_or_else(|e| panic!("test run of {name} over {} bytes: {e:#}", frame.len()));
+        let after = self.counters();
+        out.truncate(result.data_size_out as usize);
+        let said = moved(&before, &after);
+        let expected = if said == "forward" { REDIRECT } else { SHOT };
+        assert_eq!(result.return_value, expected, "{name} counted `{said}`");
+        (said, out)
+    }
+}
+
+/// The one counter that moved.
+fn moved(before: &PortCounters, after: &PortCounters) -> String {
+    let mut said = Vec::new();
+    let forwarded = |c: &PortCounters| c.from_vm.packets + c.to_vm.packets;
+    if forwarded(after) == forwarded(before) + 1 {
+        said.push("forward".to_owned());
+    }
+    if after.punted.packets == before.punted.packets + 1 {
+        said.push("punt".to_owned());
+    }
+    for reason in DropReason::ALL {
+        let count = |c: &PortCounters| c.drops[reason as usize].packets;
+        if count(after) == count(before) + 1 {
+            said.push(format!("drop {}", reason.as_str()));
+        }
+    }
+    assert_eq!(said.len(), 1, "exactly one counter moves, not {said:?}");
+    said.remove(0)
+}

@@ -1,0 +1,61 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! Builds what xtask runs, and says where it is.
+//!
+//! One profile, dev, for demo, run and test: the agent is not on the packet path, the eBPF object in it is a
+//! release build in every profile, and a second build of some 250 crates would double the time to a first
+//! result.
+
+use std::{path::PathBuf, process::Stdio};
+
+use anyhow::{Context as _, Result, bail};
+use serde_json::Value;
+
+use crate::workspace;
+
+/// The agent's executable.
+pub(crate) fn agent() -> Result<PathBuf> {
+    let executables = executables(&["build", "--package", "netagent", "--bin", "netagent"])?;
+    executables.into_iter().next().context("cargo built no executable of netagent")
+}
+
+/// A test binary of the tests crate, not run.
+pub(crate) fn test_binary(target: &str) -> Result<PathBuf> {
+    let executables = executables(&["test", "--package", "netagent-tests", "--test", target, "--no-run"])?;
+    executables.into_iter().next().with_context(|| format!("cargo built no test binary {target}"))
+}
+
+/// The integration test targets of the tests crate.
+pub(crate) fn test_targets() -> Result<Vec<String>> {
+    let metadata = workspace::metadata(&["--no-deps"])?;
+    let packages = metadata["packages"].as_array().context("cargo metadata lists no packages")?;
+    let tests = packages
+        .iter()
+        .find(|package| package["name"] == "netagent-tests")
+        .and_then(|package| package["targets"].as_array())
+        .context("cargo metadata does not list netagent-tests")?;
+    Ok(tests.iter().filter(|target| is_kind(target, "test")).filter_map(name).collect())
+}
+
+/// Runs cargo, its progress on stderr, and returns the executables that it names.
+fn executables(args: &[&str]) -> Result<Vec<PathBuf>> {
+    let out = workspace::cargo()
+        .args(args)
+        .arg("--message-format=json-render-diagnostics")
+        .stderr(Stdio::inherit())
+        .output()
+        .context("cannot run cargo")?;
+    if !out.status.success() {
+        bail!("cargo {} failed", args.join(" "));
+    }
+    let text = String::from_utf8(out.stdout).context("cargo's messages are not UTF-8")?;
+    let messages = text.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
+    Ok(messages.filter_map(|message| message["executable"].as_str().map(PathBuf::from)).collect())
+}
+
+fn is_kind(target: &Value, kind: &str) -> bool {
+    target["kind"].as_array().is_some_and(|kinds| kinds.iter().any(|one| one == kind))
+}
+
+fn name(target: &Value) -> Option<String> {
+    target["name"].as_str().map(str::to_owned)
+}

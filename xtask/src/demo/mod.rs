@@ -1,0 +1,144 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! `cargo xtask demo`: a real VM gets a pod's network, moves traffic, and does not notice that the agent is killed.
+
+mod bridge;
+mod evidence;
+mod kept;
+mod kill;
+mod netagent;
+mod signals;
+mod story;
+mod summary;
+mod traffic;
+
+use std::{
+    env,
+    ffi::OsStr,
+    os::unix::process::CommandExt as _,
+    path::{Path, PathBuf},
+};
+
+use anyhow::{Context as _, Result, anyhow};
+use netagent_tests::{
+    image::Image,
+    interrupt,
+    lease::DhcpClient,
+    require::{Need as TestNeed, missing},
+};
+
+use crate::{build, privilege::Privilege, progress::Step, setup};
+
+/// What goes through sudo besides the arguments.
+const KEPT_VARIABLES: [&str; 9] = [
+    "PATH",
+    "HOME",
+    "TERM",
+    "NO_COLOR",
+    "RUST_LOG",
+    "RUST_BACKTRACE",
+    "CARGO_MANIFEST_DIR",
+    "CARGO_TARGET_DIR",
+    "CI",
+];
+
+/// Arguments of `cargo xtask demo`.
+#[derive(clap::Args)]
+pub(crate) struct Args {
+    /// Leave everything running until Ctrl-C or `demo --down`
+    #[arg(long, conflicts_with = "bridge")]
+    keep: bool,
+    /// Then do the same over a Linux bridge, as KubeVirt has it, and compare
+    #[arg(long)]
+    bridge: bool,
+    /// The guest's DHCP client
+    #[arg(long, default_value = "udhcpc", value_parser = str::parse::<DhcpClient>, value_name = "udhcpc|dhclient")]
+    client: DhcpClient,
+    /// Length of each iperf3 run
+    #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..=600))]
+    seconds: u32,
+    /// Connect this terminal to the console of a kept demo's guest
+    #[arg(long, exclusive = true)]
+    console: bool,
+    /// End a kept demo
+    #[arg(long, exclusive = true)]
+    down: bool,
+    /// The agent, already built; for the second start, as root
+    #[arg(long, hide = true, value_name = "NETAGENT")]
+    prepared: Option<PathBuf>,
+}
+
+/// `cargo xtask demo`.
+pub(crate) fn run(args: Args) -> Result<()> {
+    if args.console || args.down {
+        become_root(None)?;
+        return if args.console { kept::console() } else { kept::down() };
+    }
+    let agent = match &args.prepared {
+        Some(agent) => agent.clone(),
+        // As the user: nothing of the build belongs to root.
+        None => prepare()?,
+    };
+    become_root(Some(&agent))?;
+    let missing = missing(&[TestNeed::Root, TestNeed::Tun, TestNeed::BpfFs, TestNeed::Qemu]);
+    if !missing.is_empty() {
+        return Err(anyhow!("the demo cannot run here: {}", missing.join("; ")));
+    }
+    signals::catch()?;
+    story(&args, &agent)
+}
+
+fn prepare() -> Result<PathBuf> {
+    setup::ensure(&[setup::Need::Build, setup::Need::Demo])?;
+    let agent = build::agent()?;
+    image()?;
+    Ok(agent)
+}
+
+fn image() -> Result<Image> {
+    let step = Step::start("image");
+    let image = Image::ensure(&|text| step.note(text));
+    match image.as_ref().map_err(|error| anyhow!("{error:#}")).and_then(Image::kernel_version) {
+        Ok(version) => step.end("ok", &format!("guest kernel {version}, busybox, iperf3, real DHCP clients")),
+        Err(_) => step.end("FAILED", ""),
+    }
+    image
+}
+
+/// Goes on as root: here if it is, else by starting this very command again through sudo.
+fn become_root(agent: Option<&PathBuf>) -> Result<()> {
+    let privilege =
+        Privilege::get().map_err(|reason| anyhow!("the demo makes namespaces and needs root: {reason}"))?;
+    if privilege == Privilege::Root {
+        return Ok(());
+    }
+    let kept: Vec<_> = KEPT_VARIABLES.iter().filter_map(|name| Some((*name, env::var_os(name)?))).collect();
+    let program = env::current_exe().context("cannot find this program's file")?;
+    let environment = kept.iter().map(|(name, value)| (*name, value.as_os_str()));
+    let mut command = privilege.command(&program, environment);
+    command.args(env::args_os().skip(1));
+    if let Some(agent) = agent {
+        command.args([OsStr::new("--prepared"), agent.as_os_str()]);
+    }
+    Err(command.exec()).with_context(|| format!("cannot start {} through sudo", program.display()))
+}
+
+fn story(args: &Args, agent: &Path) -> Result<()> {
+    if args.keep {
+        kept::check_none()?;
+    }
+    let image = image()?;
+    let plan = story::Plan { image, client: args.client, seconds: args.seconds };
+    let told = (|| {
+        let (netagent, stage) = netagent::play(&plan, agent, args.keep)?;
+        let bridge = args.bridge.then(|| bridge::play(&plan)).transpose()?;
+        print!("\n{}", summary::text(&netagent, bridge.as_ref()));
+        if args.keep {
+            kept::keep(stage)?;
+        }
+        Ok(())
+    })();
+    if told.is_err() && interrupt::requested() {
+        eprintln!("everything was taken down");
+    }
+    told
+}

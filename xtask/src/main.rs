@@ -1,0 +1,60 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! `cargo xtask`: everything a developer or CI does with this repository, one command each.
+
+mod build;
+mod ci;
+mod demo;
+mod deny;
+mod lint;
+mod privilege;
+mod progress;
+mod run;
+mod setup;
+mod test;
+mod workspace;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+/// Builds, tests and shows netagent
+#[derive(Parser)]
+#[command(name = "cargo xtask", bin_name = "cargo xtask")]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Brings this machine to a state where everything builds and all tests run
+    Setup(setup::Args),
+    /// Boots a real VM on a pod's network and shows its lease, its traffic and a kill of the agent
+    Demo(demo::Args),
+    /// Builds all and starts the agent by hand: `cargo xtask run -- --attach NETNS`
+    Run(run::Args),
+    /// Builds all and runs the tests, tier by tier
+    Test(test::Args),
+    /// What CI runs: fmt, clippy, doc, deny, lint, test
+    Ci,
+    /// Checks layering, file sizes, names and licence headers
+    Lint,
+    /// Checks licences, sources and banned crates against deny.toml, offline
+    Deny,
+}
+
+fn main() -> ExitCode {
+    let done = match Cli::parse().command {
+        Command::Setup(args) => setup::run(&args),
+        Command::Demo(args) => demo::run(args).map(|()| ExitCode::SUCCESS),
+        Command::Run(args) => run::run(&args),
+        Command::Test(args) => test::run(&args),
+        Command::Ci => ci::run(),
+        Command::Lint => lint::run(),
+        Command::Deny => deny::run(),
+    };
+    done.unwrap_or_else(|error| {
+        eprintln!("error: {error:#}");
+        ExitCode::FAILURE
+    })
+}

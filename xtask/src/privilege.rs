@@ -1,0 +1,101 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! Running a command as root: directly, or through sudo.
+
+use std::{
+    env,
+    ffi::OsStr,
+    io::{IsTerminal as _, stdin},
+    os::unix::fs::PermissionsExt as _,
+    path::PathBuf,
+    process::{Command, Stdio},
+};
+
+/// How this process gets root.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Privilege {
+    /// It is root.
+    Root,
+    /// sudo answers without a password, or can ask for one on the terminal.
+    Sudo,
+}
+
+impl Privilege {
+    /// What this process has, or why it cannot become root.
+    pub(crate) fn get() -> Result<Self, String> {
+        if nix::unistd::geteuid().is_root() {
+            return Ok(Self::Root);
+        }
+        if find_program("sudo").is_none() {
+            return Err("not root, and there is no sudo".to_owned());
+        }
+        let without_password = Command::new("sudo")
+            .args(["-n", "true"])
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .status()
+            .is_ok_and(|status| status.success());
+        if without_password || stdin().is_terminal() {
+            return Ok(Self::Sudo);
+        }
+        Err("not root, and sudo wants a password but there is no terminal to ask on".to_owned())
+    }
+
+    /// Makes sudo ask now, where nothing draws over its prompt.
+    pub(crate) fn warm_up(self) -> Result<(), String> {
+        match self {
+            Self::Root => Ok(()),
+            Self::Sudo => match Command::new("sudo").arg("-v").status() {
+                Ok(status) if status.success() => Ok(()),
+                Ok(_) => Err("sudo refused".to_owned()),
+                Err(error) => Err(format!("cannot run sudo: {error}")),
+            },
+        }
+    }
+
+    /// `program` as root. `environment` is handed over explicitly: sudo clears its own.
+    pub(crate) fn command<'a>(
+        self,
+        program: impl AsRef<OsStr>,
+        environment: impl IntoIterator<Item = (&'a str, &'a OsStr)>,
+    ) -> Command {
+        match self {
+            Self::Root => {
+                let mut command = Command::new(program);
+                command.envs(environment);
+                command
+            }
+            Self::Sudo => {
+                let mut command = Command::new("sudo");
+                command.arg("env");
+                for (variable, value) in environment {
+                    let mut assignment = OsStr::new(variable).to_owned();
+                    assignment.push("=");
+                    assignment.push(value);
+                    command.arg(assignment);
+                }
+                command.arg(program);
+                command
+            }
+        }
+    }
+
+    /// What to write before a command line for people.
+    pub(crate) fn prefix(self) -> &'static str {
+        match self {
+            Self::Root => "",
+            Self::Sudo => "sudo ",
+        }
+    }
+}
+
+/// `name` on `PATH` or among the system's programs, which Debian leaves out of a user's `PATH`.
+pub(crate) fn find_program(name: &str) -> Option<PathBuf> {
+    let path = env::var_os("PATH").unwrap_or_default();
+    env::split_paths(&path)
+        .chain(["/usr/local/sbin", "/usr/sbin", "/sbin"].map(PathBuf::from))
+        .map(|dir| dir.join(name))
+        .find(|file| {
+            file.metadata().is_ok_and(|meta| meta.is_file() && meta.permissions().mode() & 0o111 != 0)
+        })
+}

@@ -1,0 +1,186 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! The table of what a machine needs: one row each, with the reason and with what brings it.
+
+use super::{apt, ebpf, rust_component};
+use crate::privilege::find_program;
+
+/// What somebody wants to do, and what he must have for it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Need {
+    Build,
+    Ci,
+    Bpf,
+    Netns,
+    Vm,
+    Demo,
+}
+
+impl Need {
+    pub(crate) const ALL: [Self; 6] = [Self::Build, Self::Ci, Self::Bpf, Self::Netns, Self::Vm, Self::Demo];
+}
+
+/// One row.
+pub(crate) struct Requirement {
+    pub(crate) name: &'static str,
+    pub(crate) why: &'static str,
+    pub(crate) needs: &'static [Need],
+    pub(crate) check: Check,
+    pub(crate) remedy: Remedy,
+}
+
+/// How presence is seen.
+pub(crate) enum Check {
+    /// A program of this name is there.
+    Program(&'static str),
+    /// Asked of the code that knows.
+    Ask(fn() -> Finding),
+}
+
+/// What brings it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Remedy {
+    /// Debian packages.
+    Packages(&'static [&'static str]),
+    /// apt-get update.
+    PackageLists,
+    /// See [`ebpf`].
+    Toolchain,
+    /// See [`ebpf`].
+    Linker,
+    /// A rustup component, and the Debian package with the same program for machines without rustup.
+    Component(&'static str, &'static str),
+}
+
+/// What a check saw.
+pub(crate) enum Finding {
+    /// There, and which.
+    Ready(String),
+    /// Not there, or not usable, and why.
+    Missing(String),
+}
+
+use Check::{Ask, Program};
+use Need::{Bpf, Ci, Demo, Netns, Vm};
+use Remedy::{Component, Linker, PackageLists, Packages, Toolchain};
+
+/// In the order in which they are shown and installed.
+pub(crate) const REQUIREMENTS: [Requirement; 17] = [
+    row(
+        "eBPF toolchain",
+        "compiles core and the programs for bpfel-unknown-none",
+        &ALL,
+        Ask(ebpf::toolchain),
+        Toolchain,
+    ),
+    row(
+        "bpf-linker",
+        "links the programs; same LLVM major as the toolchain",
+        &ALL,
+        Ask(ebpf::linker),
+        Linker,
+    ),
+    row(
+        "rustfmt",
+        "cargo xtask ci",
+        &[Ci],
+        Ask(|| rust_component::find("fmt")),
+        Component("rustfmt", "rustfmt-web"),
+    ),
+    row(
+        "clippy",
+        "cargo xtask ci",
+        &[Ci],
+        Ask(|| rust_component::find("clippy")),
+        Component("clippy", "rust-web-clippy"),
+    ),
+    row("ip", "namespaces and links", &[Netns, Vm, Demo], Program("ip"), Packages(&["iproute2"])),
+    row(
+        "tc",
+        "shows that only our programs are attached",
+        &[Netns, Vm, Demo],
+        Program("tc"),
+        Packages(&["iproute2"]),
+    ),
+    row("ping", "from node to guest", &[Netns, Vm, Demo], Program("ping"), Packages(&["iputils-ping"])),
+    row(
+        "bpftool",
+        "lists programs, maps and pins",
+        &[Bpf, Netns, Demo],
+        Program("bpftool"),
+        Packages(&["bpftool"]),
+    ),
+    row(
+        "tcpdump",
+        "shows the packets where a test fails",
+        &[Netns, Vm],
+        Program("tcpdump"),
+        Packages(&["tcpdump"]),
+    ),
+    row("udhcpc", "DHCP client", &[Netns], Program("udhcpc"), Packages(&["udhcpc"])),
+    row("dhclient", "DHCP client", &[Netns], Program("dhclient"), Packages(&["isc-dhcp-client"])),
+    row("iperf3", "traffic", &[Netns, Vm, Demo], Program("iperf3"), Packages(&["iperf3"])),
+    row("QEMU", "runs the guest", &[Vm, Demo], Program("qemu-system-x86_64"), Packages(&["qemu-system-x86"])),
+    row("zstd", "unpacks guest kernels", &[Vm, Demo], Program("zstd"), Packages(&["zstd"])),
+    row("lz4", "unpacks guest kernels", &[Vm, Demo], Program("lz4"), Packages(&["lz4"])),
+    row("xz", "unpacks kernel modules", &[Vm, Demo], Program("xz"), Packages(&["xz-utils"])),
+    row(
+        "apt lists",
+        "the guest's kernel and programs are Debian packages",
+        &[Vm, Demo],
+        Ask(apt::lists),
+        PackageLists,
+    ),
+];
+
+const ALL: [Need; 6] = Need::ALL;
+
+const fn row(
+    name: &'static str,
+    why: &'static str,
+    needs: &'static [Need],
+    check: Check,
+    remedy: Remedy,
+) -> Requirement {
+    Requirement { name, why, needs, check, remedy }
+}
+
+impl Requirement {
+    pub(crate) fn find(&self) -> Finding {
+        match self.check {
+            Program(name) => match find_program(name) {
+                Some(path) => Finding::Ready(path.display().to_string()),
+                None => Finding::Missing(format!("no program {name}")),
+            },
+            Ask(find) => find(),
+        }
+    }
+
+    pub(crate) fn is_for(&self, needs: &[Need]) -> bool {
+        self.needs.iter().any(|need| needs.contains(need))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_need_has_a_toolchain_and_a_linker() {
+        for need in Need::ALL {
+            let names: Vec<_> =
+                REQUIREMENTS.iter().filter(|row| row.is_for(&[need])).map(|row| row.name).collect();
+            assert!(
+                names.contains(&"eBPF toolchain") && names.contains(&"bpf-linker"),
+                "{need:?}: {names:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_missing_program_is_reported() {
+        let row = row("x", "y", &[Need::Vm], Program("no-such-program-of-netagent"), Packages(&["x"]));
+        assert!(matches!(row.find(), Finding::Missing(_)));
+        let shell = super::row("x", "y", &[Need::Vm], Program("sh"), Packages(&["dash"]));
+        assert!(matches!(shell.find(), Finding::Ready(_)));
+    }
+}

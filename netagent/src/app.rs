@@ -13,8 +13,9 @@ use crate::{
     core::ids::PortId,
     datapath::{Datapath, DatapathError, Feature, Pins},
     dhcp,
-    reconcile::{self, Parts, Ports, Slots, SpecStore},
+    reconcile::{self, Parts, PortLookup, Ports, Slots, SpecStore},
     sys::{bpffs, privileges},
+    telemetry::{self, PortSample},
 };
 
 /// How one agent is to run.
@@ -68,8 +69,16 @@ pub async fn run(options: Options) -> Result<()> {
         }
         info!("agent stops; its ports go on forwarding");
     };
+    let metrics = options.config.metrics.map(|address| telemetry::serve(address, sampler(ports.clone())));
+    let telemetry = async {
+        match metrics {
+            Some(serving) => serving.await,
+            None => std::future::pending().await,
+        }
+    };
     tokio::select! {
         served = api::serve(socket, ports, stop) => served.context("serve the API"),
+        ended = telemetry => Ok(ended?),
         ended = &mut punted => {
             error!("no guest is served any more");
             ended.context("the task that serves the guests panicked")?.context("serve the guests")
@@ -117,6 +126,21 @@ fn parts(config: &Config, lacking: &[Feature]) -> Result<Parts> {
         slots: Arc::new(Slots::default()),
         store: Arc::new(SpecStore::open(&config.ports_directory())?),
     })
+}
+
+/// Reads the ports for a scrape. Counters that cannot be read are left out of it.
+fn sampler(ports: Ports) -> impl Fn() -> Vec<PortSample> + Send + Sync {
+    move || {
+        let sample = |port: PortLookup| PortSample {
+            state: port.status.state.as_str(),
+            counters: port
+                .status
+                .wired
+                .and_then(|wired| ports.parts().datapath.maps().counters(wired.slot).ok()),
+            id: port.id,
+        };
+        ports.list().into_iter().map(sample).collect()
+    }
 }
 
 fn known(ports: &Ports) -> BTreeSet<PortId> {

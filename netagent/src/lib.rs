@@ -11,3 +11,4 @@ pub mod dhcp;
 pub mod netlink;
 pub mod reconcile;
 pub mod sys;
+pub mod telemetry;

@@ -7,7 +7,7 @@ use super::v1;
 use crate::{
     core::guest::Guest,
     datapath::DatapathError,
-    reconcile::{Parts, PortLookup, PortState, Wired},
+    reconcile::{Parts, PortLookup, Wired},
 };
 
 /// The port's message; counters and dialogue are read now.
@@ -15,7 +15,7 @@ pub(super) fn port(parts: &Parts, lookup: &PortLookup) -> Result<v1::Port, Datap
     let spec = &lookup.spec;
     let mut port = v1::Port {
         id: lookup.id.to_string(),
-        state: state(lookup.status.state).to_owned(),
+        state: lookup.status.state.as_str().to_owned(),
         reason: lookup.status.reason.clone(),
         netns: spec.netns.display().to_string(),
         pod_link: Some(v1::PodLink { ifname: spec.pod_link.to_string(), ..v1::PodLink::default() }),
@@ -31,16 +31,6 @@ pub(super) fn port(parts: &Parts, lookup: &PortLookup) -> Result<v1::Port, Datap
         fill(&mut port, parts, wired)?;
     }
     Ok(port)
-}
-
-fn state(state: PortState) -> &'static str {
-    match state {
-        PortState::Pending => "pending",
-        PortState::Ready => "ready",
-        PortState::Failed => "failed",
-        PortState::Detaching => "detaching",
-        PortState::Gone => "gone",
-    }
 }
 
 fn fill(port: &mut v1::Port, parts: &Parts, wired: &Wired) -> Result<(), DatapathError> {

@@ -193,11 +193,13 @@ pub(crate) mod tests {
                 peer_elsewhere: true,
             },
             addresses: vec!["10.244.0.9/24".parse().unwrap(), "fd00::9/64".parse().unwrap()],
-            routes: vec![Route {
-                destination: "0.0.0.0/0".parse().unwrap(),
-                gateway: Some("10.244.0.1".parse().unwrap()),
-                metric: 0,
-            }],
+            routes: [("10.244.0.0/24", None), ("fd00::/64", None), ("0.0.0.0/0", Some("10.244.0.1"))]
+                .map(|(destination, gateway)| Route {
+                    destination: destination.parse().unwrap(),
+                    gateway: gateway.map(|g| g.parse().unwrap()),
+                    metric: 0,
+                })
+                .to_vec(),
             dns: Dns { servers: vec!["10.96.0.10".parse().unwrap()], search: vec!["cluster.local".into()] },
             hostname: Some("vm".into()),
         }

@@ -15,7 +15,8 @@ use super::{
 pub struct Guest {
     /// The only client that is served.
     pub mac: MacAddr,
-    /// The pod's addresses, which become the guest's.
+    /// The pod's addresses, which become the guest's. A prefix that the pod does not have on its link is shortened to
+    /// the address alone: what lies in it is reached by routes.
     pub addresses: Vec<IpNet>,
     /// Routes in an order in which each can be added: on-link first, the default last.
     pub routes: Vec<Route>,
@@ -32,7 +33,7 @@ impl Guest {
     pub fn inherit(mac: MacAddr, facts: &PodFacts) -> Self {
         Self {
             mac,
-            addresses: facts.addresses.clone(),
+            addresses: facts.addresses.iter().map(|a| reachable(*a, &facts.routes)).collect(),
             routes: usable_routes(&facts.addresses, &facts.routes),
             dns: facts.dns.clone(),
             hostname: facts.hostname.clone(),
@@ -51,6 +52,17 @@ impl Guest {
             (IpNet::V4(d), Some(std::net::IpAddr::V4(g))) if d.prefix_len() == 0 => Some(g),
             _ => None,
         })
+    }
+}
+
+/// The address with its prefix when that is on the link, as the CNI plugin bridge has it; with a full-length one when
+/// it lies behind the gateway, as ptp has it. A guest that takes a prefix for on-link asks for its neighbours by ARP,
+/// and nobody answers.
+fn reachable(address: IpNet, routes: &[Route]) -> IpNet {
+    if routes.iter().any(|r| r.gateway.is_none() && r.destination == address.trunc()) {
+        address
+    } else {
+        address.addr().into()
     }
 }
 
@@ -100,6 +112,20 @@ mod tests {
         let pods = route("10.244.0.0/16", Some("10.244.0.1"), 0);
         let guest = guest(&["10.244.0.9/24"], &[default, route("10.244.0.0/24", None, 0), pods]);
         assert_eq!(guest.routes, [pods, default]);
+    }
+
+    #[test]
+    fn a_prefix_behind_the_gateway_is_not_on_the_link() {
+        let gateway = route("10.88.0.1/32", None, 0);
+        let subnet = route("10.88.0.0/24", Some("10.88.0.1"), 0);
+        let default = route("0.0.0.0/0", Some("10.88.0.1"), 0);
+        let ptp = guest(&["10.88.0.5/24"], &[default, subnet, gateway]);
+        assert_eq!(ptp.addresses, ["10.88.0.5/32".parse().unwrap()]);
+        assert_eq!(ptp.routes, [gateway, subnet, default]);
+
+        let bridge = guest(&["10.88.0.5/24"], &[default, route("10.88.0.0/24", None, 0)]);
+        assert_eq!(bridge.addresses, ["10.88.0.5/24".parse().unwrap()]);
+        assert_eq!(bridge.routes, [default]);
     }
 
     #[test]

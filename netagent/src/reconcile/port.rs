@@ -35,6 +35,19 @@ pub enum PortState {
     Gone,
 }
 
+impl PortState {
+    /// The stable name in JSON, metrics and tables.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Pending => "pending",
+            Self::Ready => "ready",
+            Self::Failed => "failed",
+            Self::Detaching => "detaching",
+            Self::Gone => "gone",
+        }
+    }
+}
+
 /// A port's standing, for people and programs.
 #[derive(Clone, Debug)]
 pub struct PortStatus {

@@ -4,8 +4,7 @@
 use aya_ebpf::{
     bindings::TC_ACT_SHOT,
     helpers::{
-        bpf_ktime_get_ns, bpf_redirect, bpf_redirect_peer, bpf_skb_change_type,
-        generated::bpf_skb_load_bytes,
+        bpf_ktime_get_ns, bpf_redirect, bpf_redirect_peer, bpf_skb_change_type, generated::bpf_skb_load_bytes,
     },
     programs::TcContext,
 };

@@ -2,7 +2,11 @@
 //! The two programs. A shell around `netagent_common::policy`: packet access, maps, redirect; no decisions.
 #![no_std]
 #![no_main]
-#![expect(missing_docs, unreachable_pub, reason = "the macro exports each entry point by a symbol of its own")]
+#![expect(
+    missing_docs,
+    unreachable_pub,
+    reason = "the macro exports each entry point by a symbol of its own"
+)]
 #![expect(unsafe_code, reason = "kernel helpers, map pointers and packet memory are unsafe by nature")]
 
 mod act;

@@ -122,6 +122,11 @@ impl Agent {
         Ok(())
     }
 
+    /// Other arguments of `netagent run` from the next start on.
+    pub fn set_args<S: Into<String>>(&mut self, args: impl IntoIterator<Item = S>) {
+        self.args = args.into_iter().map(Into::into).collect();
+    }
+
     /// `netagent run` with this agent's socket and bpffs, not started: for tests of failing starts.
     pub fn run_command(&self) -> Command {
         let mut command = match &self.netns {

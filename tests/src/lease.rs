@@ -61,7 +61,8 @@ pub struct LeaseRoute {
 
 impl fmt::Display for LeaseRoute {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}/{} via {}", self.network, self.prefix, self.router)
+        write!(f, "{}/{} ", self.network, self.prefix)?;
+        if self.router.is_unspecified() { f.write_str("on link") } else { write!(f, "via {}", self.router) }
     }
 }
 
@@ -228,7 +229,7 @@ mod tests {
         assert_eq!(lease.search, ["a.b", "c"]);
         assert_eq!((lease.mtu, lease.renew_seconds, lease.rebind_seconds), (Some(1450), Some(43200), None));
         let routes: Vec<String> = lease.routes.iter().map(ToString::to_string).collect();
-        assert_eq!(routes, ["10.88.0.1/32 via 0.0.0.0", "0.0.0.0/0 via 10.88.0.1"]);
+        assert_eq!(routes, ["10.88.0.1/32 on link", "0.0.0.0/0 via 10.88.0.1"]);
     }
 
     #[test]

@@ -2,6 +2,7 @@
 //! Test harness of netagent: namespaces, pods, agents, guests. It drives the outside world with independent tools.
 
 pub mod agent;
+pub mod attached;
 pub mod bpffs;
 pub mod bridge;
 pub mod flood;

@@ -18,7 +18,7 @@ use std::{
 };
 
 use anyhow::{Context as _, Result};
-use nix::unistd::pipe;
+use nix::{fcntl::OFlag, unistd::pipe2};
 
 use crate::{
     guest::LEASE_SCRIPT,
@@ -187,7 +187,8 @@ struct Pump {
 
 impl Pump {
     fn start(left: Tap, right: Tap) -> Result<Self> {
-        let (stopped, stop) = pipe().context("cannot make a pipe")?;
+        // Not for children: one that holds the other end would keep the threads going.
+        let (stopped, stop) = pipe2(OFlag::O_CLOEXEC).context("cannot make a pipe")?;
         let (left, right, stopped) = (Arc::new(left), Arc::new(right), Arc::new(stopped));
         let refused = Arc::new(AtomicU64::new(0));
         let threads = [(Arc::clone(&left), Arc::clone(&right)), (right, left)]

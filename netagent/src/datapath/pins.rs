@@ -90,11 +90,16 @@ impl Pins {
                 Err(DatapathError::Pin { operation: "remove", path, source: e })
             }
             _ => {
-                // Fails while the other pin is there.
-                let _ = fs::remove_dir(self.port(port));
+                self.remove_port(port);
                 Ok(())
             }
         }
+    }
+
+    /// Removes the port's directory when no pin is left in it; somebody else may have taken the pins out.
+    pub fn remove_port(&self, port: &PortId) {
+        // Fails while a pin is there, and where there is no directory.
+        let _ = fs::remove_dir(self.port(port));
     }
 
     /// Removes everything of this ABI, maps included: what programs are still attached by filters lose their settings

@@ -114,7 +114,10 @@ impl<'a> Applier<'a> {
                 Err(StepError::LinkGone(_)) => Ok(()),
                 Err(e) => Err(e),
             },
-            Step::EraseEntry(slot) => Ok(datapath.maps().erase_entry(*slot)?),
+            Step::EraseEntry(slot) => {
+                datapath.pins().remove_port(&self.id);
+                Ok(datapath.maps().erase_entry(*slot)?)
+            }
         }
     }
 

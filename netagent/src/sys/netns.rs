@@ -36,6 +36,17 @@ pub struct Netns {
 /// What went wrong with a namespace.
 #[derive(Debug, thiserror::Error)]
 pub enum NetnsError {
+    /// Nothing is there.
+    #[error(
+        "no network namespace at {path}; give that of a living one, as /run/netns/NAME or /proc/PID/ns/net"
+    )]
+    Missing {
+        /// The path.
+        path: PathBuf,
+        /// The kernel's words.
+        #[source]
+        source: io::Error,
+    },
     /// The path cannot be opened.
     #[error("open network namespace {path}")]
     Open {
@@ -49,7 +60,7 @@ pub enum NetnsError {
     #[error("{0} is not a network namespace; give a path as /run/netns/NAME or /proc/PID/ns/net")]
     NotNetns(PathBuf),
     /// The path leads to the node's own namespace.
-    #[error("{0} is the node's own network namespace; netagent wires pods only")]
+    #[error("{0} is the node's own network namespace; give a pod's, as /run/netns/NAME or /proc/PID/ns/net")]
     Host(PathBuf),
     /// A thread could not be moved into the namespace.
     #[error("enter network namespace {path}")]
@@ -69,9 +80,8 @@ impl NetnsError {
     /// Whether the namespace is simply not there any more.
     pub fn is_gone(&self) -> bool {
         match self {
-            Self::Open { source, .. } => source.kind() == io::ErrorKind::NotFound,
             // `ip netns del` leaves a plain file for the moment between umount and unlink.
-            Self::NotNetns(_) => true,
+            Self::Missing { .. } | Self::NotNetns(_) => true,
             _ => false,
         }
     }
@@ -85,11 +95,13 @@ impl Netns {
     pub fn open(path: &Path) -> Result<Self, NetnsError> {
         let open = |source| NetnsError::Open { path: path.to_owned(), source };
         // Without O_NONBLOCK a caller could hang the agent with a FIFO.
-        let file = File::options()
-            .read(true)
-            .custom_flags(libc::O_NONBLOCK | libc::O_CLOEXEC)
-            .open(path)
-            .map_err(open)?;
+        let file =
+            File::options().read(true).custom_flags(libc::O_NONBLOCK | libc::O_CLOEXEC).open(path).map_err(
+                |source| match source.kind() {
+                    io::ErrorKind::NotFound => NetnsError::Missing { path: path.to_owned(), source },
+                    _ => open(source),
+                },
+            )?;
         let not_netns = || NetnsError::NotNetns(path.to_owned());
         let kind = statfs::fstatfs(&file).map_err(|e| open(e.into()))?.filesystem_type();
         if kind.0 != NSFS_MAGIC {
@@ -165,7 +177,10 @@ mod tests {
     fn what_is_not_a_netns_is_refused_by_its_path() {
         let missing = Netns::open(Path::new("/run/netns/not-there")).unwrap_err();
         assert!(missing.is_gone());
-        assert_eq!(missing.to_string(), "open network namespace /run/netns/not-there");
+        assert!(
+            missing.to_string().starts_with("no network namespace at /run/netns/not-there; "),
+            "{missing}"
+        );
         for path in ["/etc/hostname", "/proc/self/ns/mnt", "/"] {
             let error = Netns::open(Path::new(path)).unwrap_err();
             assert!(matches!(error, NetnsError::NotNetns(_)), "{path}: {error}");

@@ -28,14 +28,23 @@ pub(super) const SCRIPTS: [Script; 5] = [
     Script { path: "usr/share/netagent/lease.sh", mode: 0o755, text: crate::guest::LEASE_SCRIPT },
     Script { path: "usr/share/netagent/shrc", mode: 0o644, text: include_str!("../../guest/shrc") },
     Script {
-        path: "etc/dhcp/dhclient-exit-hooks",
+        path: "etc/dhcp/dhclient-exit-hooks.d/zz-netagent",
         mode: 0o644,
         text: include_str!("../../guest/dhclient-exit-hook"),
     },
 ];
 
 /// What each package is here for, as packages before and after the merge of / and /usr have it (below `usr` or not).
-const PROGRAMS: [&str; 6] = ["bin/busybox", "bin/dash", "bin/ip", "bin/iperf3", "bin/socat", "sbin/dhclient"];
+const PROGRAMS: [&str; 7] = [
+    "bin/busybox",
+    "bin/dash",
+    "bin/ip",
+    "bin/iperf3",
+    // dhclient-script lists its hooks by --list, which busybox's has not.
+    "bin/run-parts",
+    "bin/socat",
+    "sbin/dhclient",
+];
 const OTHER_FILES: [&str; 3] = [
     "sbin/dhclient-script",
     "etc/dhcp/dhclient.conf",

@@ -1,23 +1,15 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! What the kernel says, asked by tools that know nothing of netagent: `ip`, `tc`, `bpftool`.
+//! What the kernel says, asked by means that know nothing of netagent: `ip`, `tc`, `bpftool`, a bpf(2) query.
 
 use anyhow::{Result, bail};
 use netagent_tests::{
     agent::Agent,
+    attached::{self, Attached},
     topology::{POD_LINK, Topology},
 };
 use serde_json::Value;
 
 use super::story::TAP;
-
-/// A program on a link, as `bpftool net` lists it.
-#[derive(Debug, PartialEq, Eq)]
-pub(super) struct Attached {
-    pub(super) link: String,
-    /// As in `tcx/ingress`.
-    pub(super) hook: String,
-    pub(super) program: String,
-}
 
 /// The pod's kernel state while the port is up.
 #[derive(Debug)]
@@ -34,12 +26,12 @@ pub(super) struct Evidence {
 impl Evidence {
     /// Asks, and fails when there is a bridge, a program on another link, or an address has moved.
     pub(super) fn gather(topology: &Topology, agent: &Agent, before: &[String]) -> Result<Self> {
-        let programs = programs(&topology.pod.bpftool_json("net show")?);
+        let programs = attached::programs(&topology.pod)?;
         if let Some(foreign) = programs.iter().find(|one| one.link != TAP && one.link != POD_LINK) {
             bail!("a program on a link that is none of the port's: {foreign:?}");
         }
         if programs.is_empty() {
-            bail!("`bpftool net` lists no program in the pod");
+            bail!("the kernel has no program on the links of the pod");
         }
         let bridges = names(&topology.pod.ip_json("link show type bridge")?);
         if !bridges.is_empty() {
@@ -67,7 +59,7 @@ pub(super) fn addresses(topology: &Topology) -> Result<Vec<String>> {
 
 /// What a detach should have removed from the pod and has not.
 pub(super) fn left_behind(topology: &Topology) -> Result<Vec<String>> {
-    let mut left: Vec<String> = programs(&topology.pod.bpftool_json("net show")?)
+    let mut left: Vec<String> = attached::programs(&topology.pod)?
         .into_iter()
         .map(|one| format!("program {} on {}", one.program, one.link))
         .collect();
@@ -97,41 +89,11 @@ fn names(links: &Value) -> Vec<String> {
         .collect()
 }
 
-/// All entries of all kinds in `bpftool -j net show`.
-fn programs(shown: &Value) -> Vec<Attached> {
-    let kinds = shown.pointer("/0").and_then(Value::as_object);
-    kinds
-        .into_iter()
-        .flat_map(|kinds| kinds.iter())
-        .flat_map(|(kind, entries)| entries.as_array().into_iter().flatten().map(move |entry| (kind, entry)))
-        .filter_map(|(kind, entry)| {
-            let word = |key: &str| entry.get(key).and_then(Value::as_str).map(str::to_owned);
-            Some(Attached {
-                link: word("devname")?,
-                hook: word("kind").unwrap_or_else(|| kind.clone()),
-                program: word("name").unwrap_or_else(|| "?".to_owned()),
-            })
-        })
-        .collect()
-}
-
 #[cfg(test)]
 mod tests {
     use serde_json::json;
 
     use super::*;
-
-    #[test]
-    fn reads_bpftool() {
-        let shown = json!([{
-            "xdp": [],
-            "tc": [{"devname": "eth0", "ifindex": 2, "kind": "tcx/ingress", "name": "to_vm", "prog_id": 7}],
-            "flow_dissector": []
-        }]);
-        let expected = Attached { link: "eth0".into(), hook: "tcx/ingress".into(), program: "to_vm".into() };
-        assert_eq!(programs(&shown), [expected]);
-        assert!(programs(&json!([])).is_empty());
-    }
 
     #[test]
     fn links_of_other_types_are_empty_objects() {

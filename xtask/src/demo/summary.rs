@@ -76,7 +76,9 @@ fn guest(told: &Told) -> Section {
     let mut section = Section::new(format!("The guest's lease, as its {client} saw it"));
     section.row("address", format!("{address}/{prefix} for {}", booted.mac));
     section.optional("router", (!routers.is_empty()).then(|| join(routers)));
-    section.optional("routes", (!routes.is_empty()).then(|| join(routes)));
+    for (index, route) in routes.iter().enumerate() {
+        section.row(if index == 0 { "routes" } else { "" }, route.to_string());
+    }
     section.optional("DNS", (!dns.is_empty()).then(|| join(dns)));
     section.optional("search", Some(search.join(", ")));
     section.optional("domain", domain.clone());
@@ -186,7 +188,7 @@ fn drops(port: &Value) -> String {
 
 fn kernel(netagent: &Netagent) -> Section {
     let evidence = &netagent.evidence;
-    let mut section = Section::new("What the kernel has in the pod, by ip, tc and bpftool");
+    let mut section = Section::new("What the kernel has in the pod, asked by ip, tc and bpftool");
     for (index, one) in evidence.programs.iter().enumerate() {
         let name = if index == 0 { "programs" } else { "" };
         section.row(name, format!("{:<6} {:<16} {}", one.link, one.hook, one.program));

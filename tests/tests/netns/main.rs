@@ -1,0 +1,32 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! The netns tier: real links, taps, DHCP clients and the agent's own process, in namespaces made by each test.
+
+mod again;
+mod attach;
+mod crash;
+mod detach;
+mod handoff;
+mod kill;
+mod nftables;
+mod scene;
+mod snapshot;
+mod traces;
+
+/// Why every test of this tier is ignored by default.
+#[macro_export]
+macro_rules! require_netns {
+    () => {
+        netagent_tests::require!(
+            netagent_tests::require::Need::Root,
+            netagent_tests::require::Need::Tun,
+            netagent_tests::require::Need::BpfFs,
+            netagent_tests::require::Need::Agent,
+            netagent_tests::require::Need::Program("ip", "iproute2"),
+            netagent_tests::require::Need::Program("bpftool", "bpftool"),
+            netagent_tests::require::Need::Program("ping", "iputils-ping"),
+            netagent_tests::require::Need::Program("udhcpc", "udhcpc"),
+            netagent_tests::require::Need::Program("dhclient", "isc-dhcp-client"),
+            netagent_tests::require::Need::Program("iperf3", "iperf3"),
+        );
+    };
+}

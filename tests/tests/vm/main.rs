@@ -1,0 +1,5 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! The vm tier: a real guest kernel in QEMU leases the pod's address and moves traffic through the programs.
+
+mod guest;
+mod rig;

@@ -70,6 +70,6 @@ pub(crate) fn meta(ctx: &TcContext) -> Meta {
     // SAFETY: the verifier turns these field reads of the context into reads of the kernel's skb.
     let vlan = unsafe { (*skb).vlan_present };
     // SAFETY: as above.
-    let gso = unsafe { (*skb).gso_size };
-    Meta { len: ctx.len(), vlan: vlan != 0, gso: gso != 0 }
+    let gso_size = unsafe { (*skb).gso_size };
+    Meta { len: ctx.len(), vlan: vlan != 0, gso_size }
 }

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! The composition root: check everything, build the parts, run them.
 
-use std::{collections::BTreeSet, path::PathBuf, sync::Arc};
+use std::{path::PathBuf, sync::Arc};
 
 use anyhow::{Context as _, Result};
 use tokio::signal::unix::{SignalKind, signal};
@@ -13,7 +13,7 @@ use crate::{
     core::ids::PortId,
     datapath::{Datapath, DatapathError, Feature, Pins},
     dhcp,
-    reconcile::{self, Parts, PortLookup, Ports, Slots, SpecStore},
+    reconcile::{self, CleanedUp, Parts, PortLookup, Ports, Slots, SpecStore},
     sys::{bpffs, privileges},
     telemetry::{self, PortSample},
 };
@@ -50,9 +50,9 @@ pub async fn run(options: Options) -> Result<()> {
     );
 
     let mut punted = tokio::spawn(reconcile::serve_punted(ring, Arc::clone(&parts.dhcp)));
-    let adopted = ports.adopt().await?;
-    reconcile::sweep(&parts, &known(&ports))?;
-    info!(adopted, "agent is ready");
+    let known = ports.adopt().await?;
+    reconcile::sweep(&parts, &known)?;
+    info!(adopted = known.len(), "agent is ready");
     for netns in &options.attach {
         let request =
             v1::AttachRequest { netns: netns.display().to_string(), ..v1::AttachRequest::default() };
@@ -92,6 +92,8 @@ pub async fn run(options: Options) -> Result<()> {
 /// When an agent runs, or something of ours cannot be removed; the rest is removed all the same.
 pub async fn clean_up(config: &Config) -> Result<Vec<PortId>> {
     privileges::check()?;
+    // An agent that answers there works on the same asks, whatever BPF filesystem it has.
+    let _socket = Socket::bind(&config.socket)?;
     let parts = match parts(config, &[]) {
         Err(e) if matches!(e.downcast_ref(), Some(DatapathError::Layout { .. })) => {
             // Maps of another layout tell nothing. Without them the ports are found by what was asked for.
@@ -103,27 +105,20 @@ pub async fn clean_up(config: &Config) -> Result<Vec<PortId>> {
         }
         other => other?,
     };
-    let ports = Ports::new(parts.clone(), config.resync());
-    ports.adopt_unwanted()?;
-    let mut gone = Vec::new();
-    let mut failed = Vec::new();
-    for port in ports.list() {
-        match ports.detach(&port.id).await {
-            Ok(_) => gone.push(port.id),
-            Err(e) => failed.push(format!("{:#}", anyhow::Error::from(e))),
-        }
-    }
-    anyhow::ensure!(failed.is_empty(), "{}", failed.join("; "));
-    reconcile::sweep(&parts, &BTreeSet::new())?;
+    let CleanedUp { gone, left } = reconcile::take_all_off(&parts).await?;
+    let left: Vec<_> =
+        left.into_iter().map(|(port, e)| format!("port {port}: {:#}", anyhow::Error::from(e))).collect();
+    anyhow::ensure!(left.is_empty(), "{}", left.join("; "));
     parts.datapath.pins().remove_all()?;
     Ok(gone)
 }
 
 fn parts(config: &Config, lacking: &[Feature]) -> Result<Parts> {
+    let datapath = Datapath::open(&config.bpffs, lacking)?;
     Ok(Parts {
-        datapath: Datapath::open(&config.bpffs, lacking)?,
+        slots: Arc::new(Slots::from_entries(&datapath.maps().entries()?)),
+        datapath,
         dhcp: Arc::new(dhcp::Service::new(config.lease_time())),
-        slots: Arc::new(Slots::default()),
         store: Arc::new(SpecStore::open(&config.ports_directory())?),
     })
 }
@@ -141,8 +136,4 @@ fn sampler(ports: Ports) -> impl Fn() -> Vec<PortSample> + Send + Sync {
         };
         ports.list().into_iter().map(sample).collect()
     }
-}
-
-fn known(ports: &Ports) -> BTreeSet<PortId> {
-    ports.list().into_iter().map(|port| port.id).collect()
 }

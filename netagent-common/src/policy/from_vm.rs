@@ -37,7 +37,13 @@ fn judge<P: Packet + ?Sized>(packet: &P, meta: Meta, port: &Port) -> Result<Allo
         return Err(DropReason::Vlan);
     }
     // redirect_peer skips the check that veth makes on the plain path (__dev_forward_skb, net/core/dev.c).
-    if !meta.gso && meta.len > port.mtu.saturating_add(eth::HEADER as u32) {
+    let oversized = if meta.gso_size == 0 {
+        meta.len > port.mtu.saturating_add(eth::HEADER as u32)
+    } else {
+        // The size comes from the guest's virtio header: it must not talk its way past the MTU.
+        meta.gso_size > port.mtu
+    };
+    if oversized {
         return Err(DropReason::Oversized);
     }
     match eth.ethertype {

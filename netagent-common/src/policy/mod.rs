@@ -28,6 +28,6 @@ pub struct Meta {
     pub len: u32,
     /// The kernel has taken a VLAN tag out of the frame.
     pub vlan: bool,
-    /// The frame is to be segmented, so its length says nothing about the MTU.
-    pub gso: bool,
+    /// Payload bytes of each segment that the frame is to be cut into; 0 for a frame that goes out as it is.
+    pub gso_size: u32,
 }

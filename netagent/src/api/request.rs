@@ -57,6 +57,8 @@ pub fn port_spec(request: &v1::AttachRequest) -> Result<PortSpec, FieldError> {
     Ok(PortSpec {
         netns: netns.path().to_owned(),
         netns_id: netns.id(),
+        // Read when the port is wired: it takes a look from inside.
+        netns_cookie: None,
         pod_link: name(&request.pod_link, "eth0")?,
         tap: TapSpec {
             name: name(&request.tap, "tap0")?,

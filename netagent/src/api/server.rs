@@ -131,7 +131,9 @@ fn status(error: RequestError) -> Status {
     match error {
         RequestError::Exists { .. } => Status::already_exists(text(error)),
         RequestError::NetnsGone(_) => Status::not_found(text(error)),
-        RequestError::Wire { .. }
+        RequestError::Panicked => Status::internal(text(error)),
+        RequestError::Netns(_)
+        | RequestError::Wire { .. }
         | RequestError::Plan { .. }
         | RequestError::Unwire { .. }
         | RequestError::Store(_) => Status::failed_precondition(text(error)),

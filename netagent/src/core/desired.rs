@@ -191,6 +191,7 @@ pub(crate) mod tests {
                 kind: "veth".into(),
                 up: true,
                 peer_elsewhere: true,
+                egress: None,
             },
             addresses: vec!["10.244.0.9/24".parse().unwrap(), "fd00::9/64".parse().unwrap()],
             routes: [("10.244.0.0/24", None), ("fd00::/64", None), ("0.0.0.0/0", Some("10.244.0.1"))]

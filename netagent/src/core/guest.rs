@@ -71,9 +71,9 @@ fn reachable(address: IpNet, routes: &[Route]) -> IpNet {
 fn usable_routes(addresses: &[IpNet], routes: &[Route]) -> Vec<Route> {
     let implied = |r: &Route| r.gateway.is_none() && addresses.iter().any(|a| a.trunc() == r.destination);
     let mut usable: Vec<Route> = routes.iter().filter(|r| !implied(r)).copied().collect();
-    usable
-        .sort_by_key(|r| (r.gateway.is_some(), Reverse(r.destination.prefix_len()), r.destination, r.metric));
+    usable.sort_by_key(|r| (r.destination, r.metric));
     usable.dedup_by_key(|r| r.destination);
+    usable.sort_by_key(|r| (r.gateway.is_some(), Reverse(r.destination.prefix_len()), r.destination));
     usable
 }
 
@@ -133,6 +133,8 @@ mod tests {
         let slow = route("0.0.0.0/0", Some("10.0.0.2"), 200);
         let fast = route("0.0.0.0/0", Some("10.0.0.1"), 100);
         assert_eq!(guest(&["10.0.0.9/24"], &[slow, fast]).routes, [fast]);
+        let on_link = route("0.0.0.0/0", None, 1000);
+        assert_eq!(guest(&["10.0.0.9/24"], &[on_link, fast]).routes, [fast]);
     }
 
     #[test]

@@ -12,8 +12,8 @@ pub struct Observed {
     pub tap: ObservedTap,
     /// The port's entry and the slot it is in.
     pub entry: Option<(u32, maps::Port)>,
-    /// A slot that nobody uses, for a port that has none; `None` when all are taken.
-    pub free_slot: Option<u32>,
+    /// The slot that the port has, or would get; `None` when all are taken.
+    pub slot: Option<u32>,
     /// `from_vm` on the tap.
     pub from_vm: ObservedProgram,
     /// `to_vm` on the pod link.
@@ -31,15 +31,6 @@ impl Observed {
             Program::FromVm => self.from_vm,
             Program::ToVm => self.to_vm,
         }
-    }
-
-    /// Whether nothing of ours is there.
-    pub fn is_empty(&self) -> bool {
-        !matches!(self.tap, ObservedTap::Ours(_))
-            && self.entry.is_none()
-            && self.from_vm == ObservedProgram::Absent
-            && self.to_vm == ObservedProgram::Absent
-            && self.serving.is_none()
     }
 }
 
@@ -64,8 +55,6 @@ pub struct Tap {
     pub mtu: u32,
     /// `IFF_MULTI_QUEUE`.
     pub multi_queue: bool,
-    /// `IFF_VNET_HDR`.
-    pub vnet_hdr: bool,
     /// Owner.
     pub uid: Option<u32>,
     /// Group.

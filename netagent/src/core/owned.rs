@@ -4,7 +4,7 @@
 //! The rule is lopsided on purpose: an object that does not carry our name is never touched, even if that leaks one
 //! of ours.
 
-use super::{ids::PortId, plan::Program, tier::Hook};
+use super::{ids::PortId, plan::Program};
 
 /// Directory of all pins below the BPF filesystem.
 pub const PIN_ROOT: &str = "netagent";
@@ -29,6 +29,17 @@ pub fn tap_alias(port: &PortId) -> String {
     format!("netagent {port}")
 }
 
+/// Name of a port's directory of pins. A BPF filesystem takes no dot, which an interface name may have (eth0.100); it
+/// is written as `%`, which none may have.
+pub fn port_directory(port: &PortId) -> String {
+    port.to_string().replace('.', "%")
+}
+
+/// The port of a directory of pins; `None` for a name that is not ours.
+pub fn port_of_directory(name: &str) -> Option<PortId> {
+    name.replace('%', ".").parse().ok()
+}
+
 /// Whether a tap with this alias is the port's.
 pub fn is_tap_of(port: &PortId, alias: Option<&str>) -> bool {
     alias == Some(tap_alias(port).as_str())
@@ -39,10 +50,15 @@ pub fn is_filter_of(program: Program, priority: u16, handle: u32, name: &str) ->
     priority == FILTER_PRIORITY && handle == FILTER_HANDLE && name == program.symbol()
 }
 
-/// What people look for on this hook: `bpftool net` or `tc filter`.
-pub fn inspect_command(hook: Hook) -> &'static str {
-    match hook {
-        Hook::Tcx => "bpftool net",
-        Hook::Clsact => "tc filter show",
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_port_s_directory_has_no_dot_and_leads_back() {
+        let port: PortId = "4026532281-eth0.100".parse().unwrap();
+        assert_eq!(port_directory(&port), "4026532281-eth0%100");
+        assert_eq!(port_of_directory(&port_directory(&port)), Some(port));
+        assert_eq!(port_of_directory("PORTS"), None);
     }
 }

@@ -39,6 +39,8 @@ pub struct PodLink {
     pub up: bool,
     /// Whether its peer lives in another namespace (`IFLA_LINK_NETNSID` is there).
     pub peer_elsewhere: bool,
+    /// What sits on its egress and would be skipped by packets that do not pass it, in words; `None` when nothing does.
+    pub egress: Option<String>,
 }
 
 /// One route.

@@ -43,11 +43,9 @@ impl fmt::Display for Step {
                 write!(f, "serve {} in slot {slot}: {}", guest.mac, addresses.join(", "))
             }
             Self::SetTapUp => f.write_str("set the tap up"),
-            Self::StopServing => f.write_str("stop serving"),
-            Self::DeleteTap(name) => write!(f, "delete tap {name}"),
-            Self::Detach { program, hook } => {
-                write!(f, "detach {program} from {} ingress by {hook}", device(*program))
-            }
+            Self::StopServing(slot) => write!(f, "stop serving slot {slot}"),
+            Self::DeleteTap { name, .. } => write!(f, "delete tap {name}"),
+            Self::DetachToVm(hook) => write!(f, "detach to_vm from pod link ingress by {hook}"),
             Self::RemoveClsact => f.write_str("remove the clsact qdisc of the pod link"),
             Self::EraseEntry(slot) => write!(f, "erase entry {slot}"),
         }

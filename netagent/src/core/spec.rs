@@ -12,13 +12,19 @@ use super::{
 
 /// A request for one port. Kept as JSON in the state directory for as long as the port is wanted, so that an agent
 /// that starts again knows it; it says nothing about how far the wiring got.
+///
+/// A field that this version does not know is passed over: what another version keeps here must not cost a VM its
+/// network.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
 pub struct PortSpec {
     /// Where the pod's network namespace is found, an absolute path to an nsfs file.
     pub netns: PathBuf,
     /// Which namespace that was when the port was asked for; another one at the same path is another pod's.
     pub netns_id: NetnsId,
+    /// The namespace's cookie, which is never used again as an inode is; `None` where the kernel has none (before
+    /// 5.14).
+    #[serde(default)]
+    pub netns_cookie: Option<u64>,
     /// The interface that the CNI put into the namespace.
     pub pod_link: IfName,
     /// The tap to make.
@@ -59,7 +65,6 @@ impl PortSpec {
 
 /// The tap device a VMM will open.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
 pub struct TapSpec {
     /// Its name in the pod's namespace.
     pub name: IfName,
@@ -92,6 +97,7 @@ pub(crate) mod tests {
         PortSpec {
             netns: "/run/netns/pod".into(),
             netns_id: NetnsId { dev: 4, ino: 4026532281 },
+            netns_cookie: Some(9),
             pod_link: "eth0".parse().unwrap(),
             tap: TapSpec { name: "tap0".parse().unwrap(), queues: 1, uid: Some(107), gid: Some(107) },
             mac: None,
@@ -106,6 +112,15 @@ pub(crate) mod tests {
     fn survives_its_file() {
         let text = serde_json::to_string(&spec()).unwrap();
         assert_eq!(serde_json::from_str::<PortSpec>(&text).unwrap(), spec());
+    }
+
+    #[test]
+    fn a_field_of_another_version_is_passed_over() {
+        let mut value = serde_json::to_value(spec()).unwrap();
+        value["from_the_future"] = true.into();
+        value.as_object_mut().unwrap().remove("netns_cookie");
+        let read: PortSpec = serde_json::from_value(value).unwrap();
+        assert_eq!(read, PortSpec { netns_cookie: None, ..spec() });
     }
 
     #[test]

@@ -90,7 +90,9 @@ fn obstacle_to_peer(link: &PodLink, kernel: KernelFeatures) -> Option<String> {
     } else if !link.peer_elsewhere {
         Some(format!("the peer of {} is in the same namespace", link.ifname))
     } else {
-        None
+        link.egress
+            .as_ref()
+            .map(|egress| format!("{} has {egress} on egress, which peer would skip", link.ifname))
     }
 }
 
@@ -130,10 +132,12 @@ mod tests {
 
         let near = PodLink { peer_elsewhere: false, ..veth.clone() };
         let macvlan = PodLink { kind: "macvlan".into(), ..veth.clone() };
+        let shaped = PodLink { egress: Some("a tbf qdisc".into()), ..veth.clone() };
         let old = KernelFeatures { redirect_peer: false, ..ALL };
         for (link, kernel, reason) in [
             (&near, ALL, "the peer of eth0 is in the same namespace"),
             (&macvlan, ALL, "eth0 is macvlan, not a veth"),
+            (&shaped, ALL, "eth0 has a tbf qdisc on egress, which peer would skip"),
             (&veth, old, "the kernel lacks bpf_redirect_peer (5.10)"),
         ] {
             assert_eq!(choose(TierChoice::Auto, link, kernel).unwrap(), (Tier::Plain, reason.into()));

@@ -75,6 +75,15 @@ pub enum DatapathError {
         #[source]
         source: Box<aya::programs::ProgramError>,
     },
+    /// The programs of a device could not be listed.
+    #[error("list the programs on {ifname}")]
+    Query {
+        /// The device.
+        ifname: IfName,
+        /// Why not.
+        #[source]
+        source: Box<aya::programs::ProgramError>,
+    },
     /// A link could not be read or pinned.
     #[error("{operation} {path}")]
     Pin {

@@ -16,6 +16,9 @@ const COUNTERS: &str = "COUNTERS";
 const BUCKETS: &str = "BUCKETS";
 pub(super) const PUNT: &str = "PUNT";
 
+/// What a program's constants are kept in: the slot, and nothing else.
+const CONSTANTS: &str = ".rodata";
+
 /// Every map of the object.
 pub(super) const NAMES: [&str; 4] = [PORTS, COUNTERS, BUCKETS, PUNT];
 
@@ -26,6 +29,7 @@ type RawBucket = [u8; size_of::<Bucket>()];
 
 /// Port settings and counters, by slot.
 pub struct Maps {
+    ports_id: u32,
     ports: Mutex<Array<MapData, RawPort>>,
     counters: Mutex<PerCpuArray<MapData, RawCounters>>,
     buckets: Mutex<Array<MapData, RawBucket>>,
@@ -35,7 +39,10 @@ impl Maps {
     pub(super) fn open(pins: &Pins) -> Result<Self, DatapathError> {
         let pinned =
             |name: &'static str| MapData::from_pin(pins.map(name)).map_err(DatapathError::map("open", name));
+        let info =
+            MapInfo::from_pin(pins.map(PORTS)).map_err(DatapathError::map("read the layout of", PORTS))?;
         Ok(Self {
+            ports_id: info.id(),
             ports: Mutex::new(
                 Array::try_from(aya::maps::Map::Array(pinned(PORTS)?))
                     .map_err(DatapathError::map("open", PORTS))?,
@@ -49,6 +56,30 @@ impl Maps {
                     .map_err(DatapathError::map("open", BUCKETS))?,
             ),
         })
+    }
+
+    /// Whether a program with these maps reads the settings that are written here, and those of `slot`.
+    ///
+    /// # Errors
+    /// When a map cannot be read.
+    pub(super) fn belongs_to_slot(&self, map_ids: &[u32], slot: u32) -> Result<bool, DatapathError> {
+        if !map_ids.contains(&self.ports_id) {
+            return Ok(false);
+        }
+        let failed = DatapathError::map("read", CONSTANTS);
+        for id in map_ids {
+            let info = MapInfo::from_id(*id).map_err(&failed)?;
+            if info.name_as_str().is_some_and(|name| name.ends_with(CONSTANTS)) {
+                if info.value_size() as usize != size_of::<u32>() {
+                    return Ok(false);
+                }
+                let data = MapData::from_id(*id).map_err(&failed)?;
+                let constants: Array<MapData, u32> =
+                    Array::try_from(aya::maps::Map::Array(data)).map_err(&failed)?;
+                return Ok(constants.get(&0, 0).map_err(&failed)? == slot);
+            }
+        }
+        Ok(false)
     }
 
     /// The entries in use, with their slots.

@@ -3,7 +3,7 @@
 
 use aya::{
     Btf, Ebpf, EbpfLoader,
-    programs::{ProgramType, SchedClassifier, TcAttachType},
+    programs::{ProgramError, ProgramType, SchedClassifier, TcAttachType},
     sys::is_helper_supported,
 };
 
@@ -25,12 +25,24 @@ pub enum Feature {
 pub(super) fn probe(lacking: &[Feature]) -> Result<KernelFeatures, DatapathError> {
     let failed = |feature| move |source| DatapathError::Probe { feature, source: Box::new(source) };
     let has = |feature| !lacking.contains(&feature);
-    // Every namespace has a loopback link, and asking changes nothing. Kernels before 6.6 do not know the question.
-    let tcx = has(Feature::Tcx) && SchedClassifier::query_tcx("lo", TcAttachType::Ingress).is_ok();
+    let tcx = has(Feature::Tcx) && knows_tcx().map_err(failed("tcx"))?;
     let redirect_peer = has(Feature::RedirectPeer)
         && is_helper_supported(ProgramType::SchedClassifier, aya::sys::BpfHelper::BPF_FUNC_redirect_peer)
             .map_err(failed("bpf_redirect_peer"))?;
     Ok(KernelFeatures { tcx, redirect_peer })
+}
+
+/// Every namespace has a loopback link, and asking changes nothing. Kernels before 6.6 do not know the question.
+fn knows_tcx() -> Result<bool, ProgramError> {
+    match SchedClassifier::query_tcx("lo", TcAttachType::Ingress) {
+        Ok(_) => Ok(true),
+        Err(ProgramError::SyscallError(e))
+            if matches!(e.io_error.raw_os_error(), Some(libc::EINVAL | libc::EOPNOTSUPP)) =>
+        {
+            Ok(false)
+        }
+        Err(e) => Err(e),
+    }
 }
 
 /// The embedded object, with the kernel's types read once.

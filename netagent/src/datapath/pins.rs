@@ -43,7 +43,7 @@ impl Pins {
     }
 
     fn port(&self, port: &PortId) -> PathBuf {
-        self.ports().join(port.to_string())
+        self.ports().join(owned::port_directory(port))
     }
 
     fn ports(&self) -> PathBuf {
@@ -63,11 +63,17 @@ impl Pins {
         let mut ports = Vec::new();
         for entry in entries {
             // A name that is no port's is not ours.
-            if let Some(id) = entry.map_err(failed)?.file_name().to_str().and_then(|n| n.parse().ok()) {
+            if let Some(id) = entry.map_err(failed)?.file_name().to_str().and_then(owned::port_of_directory) {
                 ports.push(id);
             }
         }
         Ok(ports)
+    }
+
+    /// Removes a port's directory if it is empty, as after an attach that failed.
+    pub(super) fn prune_port(&self, port: &PortId) {
+        // Fails while a pin is in it, and when it is not there.
+        let _ = fs::remove_dir(self.port(port));
     }
 
     pub(super) fn make_port(&self, port: &PortId) -> Result<(), DatapathError> {

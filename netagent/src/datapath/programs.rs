@@ -8,6 +8,7 @@ use aya::{
     programs::{
         LinkOrder, ProgramError, SchedClassifier, TcAttachType,
         links::{FdLink, LinkError, PinnedLink},
+        loaded_programs,
         tc::{NlOptions, SchedClassifierLink, TcAttachOptions},
     },
 };
@@ -20,7 +21,7 @@ use crate::{
         plan::Program,
         tier::Hook,
     },
-    sys::netns::Netns,
+    sys::{bpf_link, netns::Netns},
 };
 
 /// A port's pinned tcx link.
@@ -30,36 +31,70 @@ pub enum LinkPin {
     Absent,
     /// A pin of a link whose device is gone.
     Severed,
-    /// Attached, with the tag of the program.
-    Attached(u64),
+    /// Attached to a device.
+    Attached {
+        /// The device, in its own namespace.
+        ifindex: u32,
+        /// The program, by its id in the kernel.
+        program_id: u32,
+    },
 }
 
 impl Datapath {
-    /// What a port's pin of `program` holds. `ifname` is the device that should carry it, if there is one.
+    /// What a port's pin of `program` holds. Needs no namespace.
     ///
     /// # Errors
-    /// When the pin or the device cannot be read.
-    pub async fn link_pin(
-        &self,
-        netns: Option<&Netns>,
-        port: &PortId,
-        program: Program,
-        ifname: Option<&IfName>,
-    ) -> Result<LinkPin, DatapathError> {
+    /// When the pin cannot be read.
+    pub fn link_pin(&self, port: &PortId, program: Program) -> Result<LinkPin, DatapathError> {
         let path = self.pins().link(port, program);
         if !path.exists() {
             return Ok(LinkPin::Absent);
         }
-        let pinned = pinned_program(&path)?;
-        let (Some(netns), Some(ifname)) = (netns, ifname) else { return Ok(LinkPin::Severed) };
+        let failed = |source| DatapathError::Pin { operation: "read the link", path: path.clone(), source };
+        let Some(ifindex) = bpf_link::attached_ifindex(&path).map_err(failed)? else {
+            return Ok(LinkPin::Severed);
+        };
+        let link = FdLink::from(PinnedLink::from_pin(&path).map_err(|e| failed(io::Error::other(e)))?);
+        let info = link.info().map_err(|e| failed(io::Error::other(e)))?;
+        Ok(LinkPin::Attached { ifindex, program_id: info.program_id() })
+    }
+
+    /// Whether a program in the kernel is this agent's `program` for `slot`, on this agent's maps. The tag alone does
+    /// not tell: it leaves out what the maps hold, the slot among them.
+    ///
+    /// # Errors
+    /// When programs or maps cannot be read.
+    pub fn is_current(&self, program: Program, program_id: u32, slot: u32) -> Result<bool, DatapathError> {
+        let failed = |e| DatapathError::Load { program, source: Box::new(e) };
+        // aya finds a program by its id only among all of them.
+        for info in loaded_programs() {
+            let info = info.map_err(failed)?;
+            if info.id() != program_id {
+                continue;
+            }
+            if info.tag() != self.tag(program) {
+                return Ok(false);
+            }
+            let maps = info.map_ids().map_err(failed)?.unwrap_or_default();
+            return self.maps().belongs_to_slot(&maps, slot);
+        }
+        Ok(false)
+    }
+
+    /// Whether somebody has a tcx program on the egress of `ifname`.
+    ///
+    /// # Errors
+    /// When the device cannot be asked.
+    pub async fn has_tcx_egress(&self, netns: &Netns, ifname: &IfName) -> Result<bool, DatapathError> {
+        if !self.features().tcx {
+            return Ok(false);
+        }
         let name = ifname.clone();
-        let attached = netns
-            .run(move || SchedClassifier::query_tcx(name.as_str(), TcAttachType::Ingress))
-            .await?
-            .map_err(|e| DatapathError::Attach { program, ifname: ifname.clone(), source: Box::new(e) })?
-            .1;
-        let found = attached.iter().find(|info| info.id() == pinned);
-        Ok(found.map_or(LinkPin::Severed, |info| LinkPin::Attached(info.tag())))
+        let query =
+            netns.run(move || SchedClassifier::query_tcx(name.as_str(), TcAttachType::Egress)).await?;
+        let (_, programs) =
+            query.map_err(|e| DatapathError::Query { ifname: ifname.clone(), source: Box::new(e) })?;
+        Ok(!programs.is_empty())
     }
 
     /// Loads `program` for `slot` and attaches it to the ingress of `ifname`.
@@ -82,10 +117,11 @@ impl Datapath {
         }
         let path = self.pins().link(port, program);
         let name = ifname.clone();
-        netns
-            .run(move || attach_here(ebpf, program, hook, &name, &path))
-            .await?
-            .map_err(|e| DatapathError::Attach { program, ifname: ifname.clone(), source: Box::new(e) })
+        let attached = netns.run(move || attach_here(ebpf, program, hook, &name, &path)).await?;
+        attached.map_err(|e| {
+            self.pins().prune_port(port);
+            DatapathError::Attach { program, ifname: ifname.clone(), source: Box::new(e) }
+        })
     }
 
     /// Puts this agent's `program` in the place of the one that is attached. No packet sees neither or both.
@@ -110,16 +146,6 @@ impl Datapath {
             .await?
             .map_err(|e| DatapathError::Attach { program, ifname: ifname.clone(), source: Box::new(e) })
     }
-}
-
-fn pinned_program(path: &Path) -> Result<u32, DatapathError> {
-    let failed = |e: LinkError| DatapathError::Pin {
-        operation: "read the link",
-        path: path.to_owned(),
-        source: io::Error::other(e),
-    };
-    let link = FdLink::from(PinnedLink::from_pin(path).map_err(failed)?);
-    Ok(link.info().map_err(failed)?.program_id())
 }
 
 /// In the thread that has entered the namespace: the kernel looks the device up there.

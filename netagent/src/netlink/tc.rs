@@ -36,8 +36,8 @@ pub struct BpfFilter {
     pub handle: u32,
     /// `TCA_BPF_NAME`.
     pub name: String,
-    /// `TCA_BPF_TAG`.
-    pub tag: [u8; 8],
+    /// `TCA_BPF_ID`: the program, by its id in the kernel.
+    pub program_id: u32,
 }
 
 impl Netlink {
@@ -62,7 +62,15 @@ impl Netlink {
     pub async fn delete_clsact(&self, ifindex: u32) -> Result<(), NetlinkError> {
         let message = qdisc(ifindex, "clsact", TcHandle::CLSACT);
         let request = self.tc(RouteNetlinkMessage::DelQueueDiscipline(message), 0);
-        self.ask("delete the clsact qdisc of link", &ifindex, request).await
+        match self.ask("delete the clsact qdisc of link", &ifindex, request).await {
+            // The kernel's answer for a qdisc that is not there.
+            Err(e)
+                if e.is_errno(libc::EINVAL) && self.ingress_qdisc(ifindex).await? == IngressQdisc::Absent =>
+            {
+                Ok(())
+            }
+            other => other,
+        }
     }
 
     /// Makes noqueue the root qdisc.
@@ -183,7 +191,7 @@ fn filter(message: &TcMessage) -> Option<BpfFilter> {
     for option in options.flatten() {
         match option {
             TcOption::Bpf(TcFilterBpfOption::ProgName(name)) => filter.name.clone_from(name),
-            TcOption::Bpf(TcFilterBpfOption::ProgTag(tag)) => filter.tag = *tag,
+            TcOption::Bpf(TcFilterBpfOption::ProgId(id)) => filter.program_id = *id,
             _ => {}
         }
     }

@@ -3,7 +3,7 @@
 
 use super::{
     Parts,
-    observe::{Inside, is_ours},
+    observe::{Inside, device, is_ours},
 };
 use crate::{
     core::{
@@ -96,19 +96,14 @@ impl<'a> Applier<'a> {
                 self.parts.dhcp.serve(*slot, served);
                 Ok(())
             }
-            Step::StopServing => {
-                let entries = datapath.maps().entries()?;
-                if let Some(slot) = self.parts.slots.claim(&self.id, &entries) {
-                    self.parts.dhcp.stop(slot);
-                }
+            Step::StopServing(slot) => {
+                self.parts.dhcp.stop(*slot);
                 Ok(())
             }
-            Step::DeleteTap(name) => match self.ifindex(name).await {
-                Ok(ifindex) => gone_is_done(self.inside()?.netlink.delete_link(ifindex).await),
-                Err(StepError::LinkGone(_)) => Ok(()),
-                Err(e) => Err(e),
-            },
-            Step::Detach { program, hook } => self.detach(*program, *hook).await,
+            Step::DeleteTap { ifindex, .. } => {
+                gone_is_done(self.inside()?.netlink.delete_link(*ifindex).await)
+            }
+            Step::DetachToVm(hook) => self.detach_to_vm(*hook).await,
             Step::RemoveClsact => match self.pod_ifindex().await {
                 Ok(ifindex) => gone_is_done(self.inside()?.netlink.delete_clsact(ifindex).await),
                 Err(StepError::LinkGone(_)) => Ok(()),
@@ -144,14 +139,17 @@ impl<'a> Applier<'a> {
         Ok(self.parts.datapath.attach(netns, &self.id, program, hook, slot, device).await?)
     }
 
-    async fn detach(&self, program: Program, hook: Hook) -> Result<(), StepError> {
+    async fn detach_to_vm(&self, hook: Hook) -> Result<(), StepError> {
         match hook {
-            Hook::Tcx => Ok(self.parts.datapath.pins().remove_link(&self.id, program)?),
+            Hook::Tcx => Ok(self.parts.datapath.pins().remove_link(&self.id, Program::ToVm)?),
             Hook::Clsact => {
-                let Ok(ifindex) = self.ifindex(self.device(program)).await else { return Ok(()) };
+                let ifindex = match self.pod_ifindex().await {
+                    Err(StepError::LinkGone(_)) => return Ok(()),
+                    other => other?,
+                };
                 let netlink = &self.inside()?.netlink;
                 for filter in netlink.ingress_filters(ifindex).await? {
-                    if is_ours(program, &filter) {
+                    if is_ours(Program::ToVm, &filter) {
                         gone_is_done(netlink.delete_ingress_filter(ifindex, &filter).await)?;
                     }
                 }
@@ -165,23 +163,22 @@ impl<'a> Applier<'a> {
     }
 
     fn device(&self, program: Program) -> &IfName {
-        match program {
-            Program::FromVm => &self.spec.tap.name,
-            Program::ToVm => &self.spec.pod_link,
-        }
+        device(self.spec, program)
     }
 
+    /// Index of the tap, if it is still ours: the name may have changed hands since the plan was made.
     async fn tap_ifindex(&self) -> Result<u32, StepError> {
-        self.ifindex(&self.spec.tap.name).await
+        let name = &self.spec.tap.name;
+        let link = self.inside()?.netlink.link(name).await?;
+        link.filter(|link| owned::is_tap_of(&self.id, link.alias.as_deref()))
+            .map(|link| link.ifindex)
+            .ok_or_else(|| StepError::LinkGone(name.clone()))
     }
 
     async fn pod_ifindex(&self) -> Result<u32, StepError> {
-        self.ifindex(&self.spec.pod_link).await
-    }
-
-    async fn ifindex(&self, name: &IfName) -> Result<u32, StepError> {
+        let name = &self.spec.pod_link;
         let link = self.inside()?.netlink.link(name).await?;
-        Ok(link.ok_or_else(|| StepError::LinkGone(name.clone()))?.ifindex)
+        link.map(|link| link.ifindex).ok_or_else(|| StepError::LinkGone(name.clone()))
     }
 }
 

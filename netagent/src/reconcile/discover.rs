@@ -7,10 +7,15 @@ use crate::{
         pod::{PodFacts, PodLink},
         spec::PortSpec,
     },
-    netlink::{Netlink, NetlinkError},
+    datapath::DatapathError,
+    netlink::{LinkState, NetlinkError},
 };
 
-use super::pod_files::{self, PodFileError};
+use super::{
+    Parts,
+    observe::Inside,
+    pod_files::{self, PodFileError},
+};
 
 /// The pod cannot be read.
 #[derive(Debug, thiserror::Error)]
@@ -21,20 +26,29 @@ pub enum DiscoverError {
     /// The kernel refused.
     #[error(transparent)]
     Netlink(#[from] NetlinkError),
+    /// Its programs cannot be listed.
+    #[error(transparent)]
+    Datapath(#[from] DatapathError),
     /// A file of the pod is unusable.
     #[error(transparent)]
     File(#[from] PodFileError),
 }
 
-/// Reads the pod that `netlink` is in.
-pub(super) async fn discover(netlink: &Netlink, spec: &PortSpec) -> Result<PodFacts, DiscoverError> {
+/// Reads the pod.
+pub(super) async fn discover(
+    parts: &Parts,
+    inside: &Inside,
+    spec: &PortSpec,
+) -> Result<PodFacts, DiscoverError> {
+    let netlink = &inside.netlink;
     let link =
         netlink.link(&spec.pod_link).await?.ok_or_else(|| DiscoverError::NoLink(spec.pod_link.clone()))?;
+    let egress = egress(parts, inside, &spec.pod_link, &link).await?;
     Ok(PodFacts {
         addresses: netlink.global_addresses(link.ifindex).await?,
         routes: netlink.routes(link.ifindex).await?,
-        dns: pod_files::dns(&spec.netns, spec.resolv_conf.as_deref())?,
-        hostname: pod_files::hostname(&spec.netns, spec.hostname.as_deref())?,
+        dns: pod_files::dns(&spec.netns, spec.resolv_conf.as_deref()).await?,
+        hostname: pod_files::hostname(&spec.netns, spec.hostname.as_deref()).await?,
         link: PodLink {
             ifname: spec.pod_link.clone(),
             ifindex: link.ifindex,
@@ -43,6 +57,24 @@ pub(super) async fn discover(netlink: &Netlink, spec: &PortSpec) -> Result<PodFa
             kind: link.kind,
             up: link.up,
             peer_elsewhere: link.peer_elsewhere,
+            egress,
         },
     })
+}
+
+/// What packets that leave by the pod link pass there, and would not if they went straight to its peer.
+async fn egress(
+    parts: &Parts,
+    inside: &Inside,
+    name: &IfName,
+    link: &LinkState,
+) -> Result<Option<String>, DiscoverError> {
+    if link.qdisc != "noqueue" {
+        return Ok(Some(format!("a {} qdisc", link.qdisc)));
+    }
+    if inside.netlink.has_egress_filters(link.ifindex).await? {
+        return Ok(Some("a tc filter".into()));
+    }
+    let tcx = parts.datapath.has_tcx_egress(&inside.netns, name).await?;
+    Ok(tcx.then(|| "a tcx program".into()))
 }

@@ -2,6 +2,7 @@
 //! Observe, plan, apply: one loop per port, level-triggered. An error ends a pass, never the loop.
 
 mod apply;
+mod cleanup;
 mod discover;
 mod observe;
 mod orphans;
@@ -17,6 +18,7 @@ use std::sync::Arc;
 
 use apply::Applier;
 pub use apply::StepError;
+pub use cleanup::{CleanedUp, take_all_off};
 pub use discover::DiscoverError;
 pub use orphans::sweep;
 pub use pass::{Look, Pass, PassError, Session, Wired};

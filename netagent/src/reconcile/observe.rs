@@ -24,26 +24,35 @@ pub(super) struct Inside {
 }
 
 /// Reads everything of the port; without a namespace only what is outside of it.
+///
+/// # Errors
+/// When something cannot be read; and when the namespace cannot be reached but its devices carry our programs: taking
+/// those off would leave a guest that sends past them.
 pub(super) async fn observe(
     parts: &Parts,
     spec: &PortSpec,
     inside: Option<&Inside>,
 ) -> Result<Observed, PassError> {
     let id = spec.id();
-    let entries = parts.datapath.maps().entries()?;
-    let slot = parts.slots.claim(&id, &entries);
-    let entry = entries.into_iter().find(|(_, entry)| entry_id(entry).as_ref() == Some(&id));
-    let serving = slot.and_then(|slot| parts.dhcp.serving(slot, &id));
+    let own_slot = parts.slots.of(&id);
+    let entry = match own_slot {
+        Some(slot) => {
+            let entry = parts.datapath.maps().entry(slot)?;
+            entry.filter(|entry| entry_id(entry).as_ref() == Some(&id)).map(|entry| (slot, entry))
+        }
+        None => None,
+    };
+    let serving = own_slot.and_then(|slot| parts.dhcp.serving(slot, &id));
     let mut observed = Observed {
         entry,
-        free_slot: slot,
+        slot: own_slot.or_else(|| parts.slots.next()),
         serving: serving.as_ref().map(|s| s.guest.clone()),
         ..Observed::default()
     };
 
     let Some(inside) = inside else {
-        observed.from_vm = program(parts, None, &id, Program::FromVm, None).await?;
-        observed.to_vm = program(parts, None, &id, Program::ToVm, None).await?;
+        observed.from_vm = outside(parts, spec, Program::FromVm)?;
+        observed.to_vm = outside(parts, spec, Program::ToVm)?;
         return Ok(observed);
     };
     let tap = inside.netlink.link(&spec.tap.name).await?;
@@ -51,10 +60,9 @@ pub(super) async fn observe(
     observed.tap = tap.as_ref().map_or(ObservedTap::Absent, |link| classify(&id, link));
     // Whoever has the tap's name, our programs can only be on a tap of ours.
     let own_tap = tap.as_ref().filter(|_| matches!(observed.tap, ObservedTap::Ours(_)));
-    let on_tap = own_tap.map(|link| (&spec.tap.name, link));
-    let on_pod_link = pod_link.as_ref().map(|link| (&spec.pod_link, link));
-    observed.from_vm = program(parts, Some(inside), &id, Program::FromVm, on_tap).await?;
-    observed.to_vm = program(parts, Some(inside), &id, Program::ToVm, on_pod_link).await?;
+    let slot = observed.slot;
+    observed.from_vm = program(parts, inside, spec, Program::FromVm, own_tap, slot).await?;
+    observed.to_vm = program(parts, inside, spec, Program::ToVm, pod_link.as_ref(), slot).await?;
     if let Some(link) = &pod_link {
         observed.clsact = clsact(&inside.netlink, link.ifindex).await?;
     }
@@ -71,7 +79,6 @@ fn classify(id: &PortId, link: &LinkState) -> ObservedTap {
             ifindex: link.ifindex,
             mtu: link.mtu,
             multi_queue: tun.multi_queue,
-            vnet_hdr: tun.vnet_hdr,
             uid: tun.uid,
             gid: tun.gid,
             noqueue: link.qdisc == "noqueue",
@@ -84,30 +91,53 @@ fn classify(id: &PortId, link: &LinkState) -> ObservedTap {
     }
 }
 
+/// The name of the device that a program belongs on.
+pub(super) fn device(spec: &PortSpec, program: Program) -> &IfName {
+    match program {
+        Program::FromVm => &spec.tap.name,
+        Program::ToVm => &spec.pod_link,
+    }
+}
+
+fn outside(parts: &Parts, spec: &PortSpec, program: Program) -> Result<ObservedProgram, PassError> {
+    match parts.datapath.link_pin(&spec.id(), program)? {
+        LinkPin::Absent => Ok(ObservedProgram::Absent),
+        LinkPin::Severed => Ok(ObservedProgram::Severed),
+        LinkPin::Attached { .. } => Err(PassError::OutOfReach(spec.netns.clone())),
+    }
+}
+
 async fn program(
     parts: &Parts,
-    inside: Option<&Inside>,
-    id: &PortId,
+    inside: &Inside,
+    spec: &PortSpec,
     program: Program,
-    link: Option<(&IfName, &LinkState)>,
+    link: Option<&LinkState>,
+    slot: Option<u32>,
 ) -> Result<ObservedProgram, PassError> {
-    let current = parts.datapath.tag(program);
-    let netns = inside.map(|i| &i.netns);
-    let name = link.map(|(name, _)| name);
-    match parts.datapath.link_pin(netns, id, program, name).await? {
-        LinkPin::Attached(tag) => {
-            return Ok(ObservedProgram::Attached { hook: Hook::Tcx, current: tag == current });
+    let current = |program_id| match slot {
+        Some(slot) => parts.datapath.is_current(program, program_id, slot),
+        None => Ok(false),
+    };
+    match parts.datapath.link_pin(&spec.id(), program)? {
+        LinkPin::Attached { ifindex, program_id } if link.is_some_and(|l| l.ifindex == ifindex) => {
+            return Ok(ObservedProgram::Attached { hook: Hook::Tcx, current: current(program_id)? });
+        }
+        LinkPin::Attached { ifindex, .. } => {
+            let name = device(spec, program).clone();
+            return Err(PassError::Elsewhere { program, ifindex, name });
         }
         LinkPin::Severed => return Ok(ObservedProgram::Severed),
         LinkPin::Absent => {}
     }
-    let (Some(inside), Some((_, link))) = (inside, link) else { return Ok(ObservedProgram::Absent) };
+    let Some(link) = link else { return Ok(ObservedProgram::Absent) };
     let filters = inside.netlink.ingress_filters(link.ifindex).await?;
-    let ours = filters.iter().find(|f| is_ours(program, f));
-    Ok(ours.map_or(ObservedProgram::Absent, |filter| ObservedProgram::Attached {
-        hook: Hook::Clsact,
-        current: u64::from_be_bytes(filter.tag) == current,
-    }))
+    match filters.iter().find(|f| is_ours(program, f)) {
+        Some(filter) => {
+            Ok(ObservedProgram::Attached { hook: Hook::Clsact, current: current(filter.program_id)? })
+        }
+        None => Ok(ObservedProgram::Absent),
+    }
 }
 
 pub(super) fn is_ours(program: Program, filter: &BpfFilter) -> bool {

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! One pass over one port: look, plan, do, and look again until there is nothing left to do.
 
+use std::{io, path::PathBuf};
+
 use super::{
     Applier, DiscoverError, Parts, StepError,
     discover::discover,
@@ -9,14 +11,18 @@ use super::{
 use crate::{
     core::{
         desired::{DesiredPort, SpecError},
+        ids::IfName,
         observed::{Observed, ObservedProgram, ObservedTap},
-        plan::{Refusal, Step, plan},
+        plan::{Program, Refusal, Step, plan},
         spec::PortSpec,
         tier::Hook,
     },
     datapath::DatapathError,
     netlink::{Netlink, NetlinkError, OpenError},
-    sys::netns::{Netns, NetnsError},
+    sys::{
+        netns::{Netns, NetnsError},
+        netns_cookie,
+    },
 };
 
 /// Looks per pass: the second one confirms the first; more are needed only when somebody else works on the same
@@ -51,6 +57,9 @@ pub enum PassError {
     /// The namespace.
     #[error(transparent)]
     Netns(#[from] NetnsError),
+    /// The namespace's cookie.
+    #[error("read the cookie of the network namespace")]
+    Cookie(#[source] io::Error),
     /// The netlink socket.
     #[error(transparent)]
     Open(#[from] OpenError),
@@ -78,6 +87,23 @@ pub enum PassError {
         #[source]
         source: StepError,
     },
+    /// The path leads nowhere, or elsewhere, but the namespace lives, and so do our programs in it.
+    #[error(
+        "{0} no longer leads to the port's namespace, which still lives; nothing is taken off until it is gone or found"
+    )]
+    OutOfReach(PathBuf),
+    /// A program is on a device that has another name now.
+    #[error(
+        "{program} is on the link with index {ifindex}, which is not called {name} any more; rename it back"
+    )]
+    Elsewhere {
+        /// Which program.
+        program: Program,
+        /// The link's index in the port's namespace.
+        ifindex: u32,
+        /// The name that it should have.
+        name: IfName,
+    },
     /// Somebody undoes what is done.
     #[error(
         "the port does not settle: `{0}` is needed again and again; something else works on the same devices"
@@ -97,6 +123,7 @@ pub struct Session<'a> {
     parts: &'a Parts,
     spec: &'a PortSpec,
     inside: Option<Inside>,
+    touched: bool,
 }
 
 /// What a look at a port shows.
@@ -116,15 +143,13 @@ impl<'a> Session<'a> {
     /// When the namespace is there and cannot be entered.
     pub async fn open(parts: &'a Parts, spec: &'a PortSpec) -> Result<Self, PassError> {
         let netns = match Netns::open_pod(&spec.netns) {
-            Ok(netns) => (netns.id() == spec.netns_id).then_some(netns),
-            Err(e) if e.is_gone() => None,
+            Ok(netns) => netns,
+            Err(e) if e.is_gone() => return Ok(Self { parts, spec, inside: None, touched: false }),
             Err(e) => return Err(e.into()),
         };
-        let inside = match netns {
-            Some(netns) => Some(Inside { netlink: Netlink::open(&netns).await?, netns }),
-            None => None,
-        };
-        Ok(Self { parts, spec, inside })
+        let same = netns.id() == spec.netns_id && cookie(&netns).await? == spec.netns_cookie;
+        let inside = if same { Some(Inside { netlink: Netlink::open(&netns).await?, netns }) } else { None };
+        Ok(Self { parts, spec, inside, touched: false })
     }
 
     /// Looks at the port and plans.
@@ -134,7 +159,7 @@ impl<'a> Session<'a> {
     pub async fn look(&self) -> Result<Look, PassError> {
         let desired = match &self.inside {
             Some(inside) if self.spec.wanted => {
-                let facts = discover(&inside.netlink, self.spec).await?;
+                let facts = discover(self.parts, inside, self.spec).await?;
                 Some(DesiredPort::new(self.spec, &facts, self.parts.datapath.features())?)
             }
             _ => None,
@@ -155,23 +180,35 @@ impl<'a> Session<'a> {
             .map_err(PassError::step(step))
     }
 
+    /// Whether a step was carried out.
+    pub fn touched(&self) -> bool {
+        self.touched
+    }
+
     /// Brings the port to what is desired.
     ///
     /// # Errors
     /// What stood in the way; what was done until then stays done, and the next pass goes on from there.
-    pub async fn settle(&self) -> Result<Pass, PassError> {
+    pub async fn settle(&mut self) -> Result<Pass, PassError> {
+        if self.spec.wanted && self.inside.is_some() {
+            self.parts.slots.claim(&self.spec.id());
+        }
         let mut look = self.look().await?;
         for _ in 1..LOOKS {
             if look.steps.is_empty() {
                 break;
             }
+            self.touched = true;
             let mut failed = None;
             for step in &look.steps {
                 tracing::debug!(port = %self.spec.id(), %step, "step");
                 match self.apply(step).await {
                     Ok(()) => {}
-                    // What goes must go as far as it can; what comes up must not skip a step.
-                    Err(e) if look.desired.is_none() => failed = Some(e),
+                    // What goes must go as far as it can, as long as the tap is not there to send past it; what comes
+                    // up must not skip a step.
+                    Err(e) if look.desired.is_none() && !matches!(step, Step::DeleteTap { .. }) => {
+                        failed = Some(e)
+                    }
                     Err(e) => return Err(e),
                 }
             }
@@ -185,6 +222,14 @@ impl<'a> Session<'a> {
         }
         Ok(wired(look).map_or(Pass::Gone, |w| Pass::Wired(Box::new(w))))
     }
+}
+
+/// Reads the cookie of a namespace; `None` where the kernel has none.
+///
+/// # Errors
+/// When the namespace cannot be entered.
+pub(super) async fn cookie(netns: &Netns) -> Result<Option<u64>, PassError> {
+    netns.run(netns_cookie::of_this_thread).await?.map_err(PassError::Cookie)
 }
 
 fn wired(look: Look) -> Option<Wired> {

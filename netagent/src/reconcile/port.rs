@@ -6,7 +6,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use tokio::sync::Notify;
+use tokio::sync::{Notify, OwnedMutexGuard};
 use tracing::{info, warn};
 
 use super::{Parts, Pass, PassError, Wired, pass::Session};
@@ -31,8 +31,6 @@ pub enum PortState {
     Failed,
     /// On its way out.
     Detaching,
-    /// Nothing is left of it.
-    Gone,
 }
 
 impl PortState {
@@ -43,7 +41,6 @@ impl PortState {
             Self::Ready => "ready",
             Self::Failed => "failed",
             Self::Detaching => "detaching",
-            Self::Gone => "gone",
         }
     }
 }
@@ -59,28 +56,37 @@ pub struct PortStatus {
     pub wired: Option<Wired>,
 }
 
-/// One port. Its passes run one at a time.
+/// One port. Whoever works on it holds its turn.
 pub(super) struct Port {
     id: PortId,
     parts: Parts,
-    resync: Duration,
     spec: Mutex<PortSpec>,
     status: Mutex<PortStatus>,
-    one_pass: tokio::sync::Mutex<()>,
+    turn: Arc<tokio::sync::Mutex<()>>,
     wake: Notify,
 }
 
+/// The right to work on a port: one request or one look of its loop at a time.
+pub(super) type Turn = OwnedMutexGuard<()>;
+
 impl Port {
-    pub(super) fn new(parts: Parts, spec: PortSpec, resync: Duration) -> Arc<Self> {
+    pub(super) fn new(parts: Parts, spec: PortSpec) -> Arc<Self> {
         Arc::new(Self {
             id: spec.id(),
             parts,
-            resync,
             spec: Mutex::new(spec),
             status: Mutex::new(PortStatus { state: PortState::Pending, reason: String::new(), wired: None }),
-            one_pass: tokio::sync::Mutex::default(),
+            turn: Arc::default(),
             wake: Notify::new(),
         })
+    }
+
+    pub(super) fn id(&self) -> &PortId {
+        &self.id
+    }
+
+    pub(super) async fn turn(&self) -> Turn {
+        Arc::clone(&self.turn).lock_owned().await
     }
 
     pub(super) fn spec(&self) -> PortSpec {
@@ -95,24 +101,27 @@ impl Port {
         self.status.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// Runs a pass on a task of its own: a caller that goes away does not cut it short, and a panic ends only it.
-    pub(super) async fn pass(self: &Arc<Self>) -> Result<Pass, PassFailure> {
+    /// Runs a pass, on a task of its own so that a panic ends only it.
+    pub(super) async fn pass(self: &Arc<Self>, _turn: &Turn) -> Result<Pass, PassFailure> {
         let port = Arc::clone(self);
         let pass = tokio::spawn(async move {
-            let _one = port.one_pass.lock().await;
             let spec = port.spec();
             let started = Instant::now();
-            let result = async { Session::open(&port.parts, &spec).await?.settle().await }.await;
+            let (result, touched) = match Session::open(&port.parts, &spec).await {
+                Ok(mut session) => (session.settle().await, session.touched()),
+                Err(e) => (Err(e), false),
+            };
             port.record(&spec, &result, started.elapsed());
-            result
+            let failure = if touched { PassFailure::Touched } else { PassFailure::Untouched };
+            result.map_err(|error| failure(Box::new(error)))
         });
         match pass.await {
-            Ok(result) => result.map_err(PassFailure::Error),
+            Ok(result) => result,
             Err(panic) => {
+                tracing::error!(port = %self.id, %panic, "a pass panicked");
                 let mut status = self.status.lock().unwrap_or_else(PoisonError::into_inner);
                 status.state = PortState::Failed;
                 status.reason = PassFailure::Panicked.to_string();
-                tracing::error!(port = %self.id, %panic, "a pass panicked");
                 Err(PassFailure::Panicked)
             }
         }
@@ -133,10 +142,7 @@ impl Port {
                     wired: Some((**wired).clone()),
                 };
             }
-            Ok(Pass::Gone) => {
-                info!(port = %self.id, elapsed_ms, "port is gone");
-                *status = PortStatus { state: PortState::Gone, reason: String::new(), wired: None };
-            }
+            Ok(Pass::Gone) => info!(port = %self.id, elapsed_ms, "port is gone"),
             Err(error) => {
                 let reason = reason(error);
                 if status.reason != reason {
@@ -148,31 +154,16 @@ impl Port {
         }
     }
 
-    /// Looks after the port until nothing of it is left.
-    pub(super) async fn tend(self: Arc<Self>) {
-        let mut failures = 0;
-        let mut next = Instant::now() + self.resync;
+    /// Waits until the port has to be looked at: when somebody wakes it, when its namespace may have gone, or at `next`.
+    pub(super) async fn due(&self, next: Instant) {
         loop {
-            let asked = tokio::select! {
-                () = self.wake.notified() => true,
-                () = tokio::time::sleep(ALIVE_CHECK.min(next.saturating_duration_since(Instant::now()))) => false,
-            };
-            if self.status().state == PortState::Gone {
+            let wait = ALIVE_CHECK.min(next.saturating_duration_since(Instant::now()));
+            tokio::select! {
+                () = self.wake.notified() => return,
+                () = tokio::time::sleep(wait) => {}
+            }
+            if Instant::now() >= next || self.is_gone() {
                 return;
-            }
-            if !asked && Instant::now() < next && self.is_alive() {
-                continue;
-            }
-            match self.pass().await {
-                Ok(Pass::Gone) => return,
-                Ok(Pass::Wired(_)) => {
-                    failures = 0;
-                    next = Instant::now() + jittered(self.resync);
-                }
-                Err(_) => {
-                    next = Instant::now() + jittered(backoff(failures));
-                    failures = failures.saturating_add(1);
-                }
             }
         }
     }
@@ -182,19 +173,25 @@ impl Port {
         self.wake.notify_one();
     }
 
-    /// Whether the namespace is still at its path. Opens it for no longer than the answer takes.
-    fn is_alive(&self) -> bool {
+    /// Whether the namespace is not at its path any more. Opens it for no longer than the answer takes.
+    fn is_gone(&self) -> bool {
         let spec = self.spec();
-        !spec.wanted || Netns::open(&spec.netns).is_ok_and(|n| n.id() == spec.netns_id)
+        match Netns::open(&spec.netns) {
+            Ok(netns) => netns.id() != spec.netns_id,
+            Err(e) => e.is_gone(),
+        }
     }
 }
 
 /// A pass that did not end well.
 #[derive(Debug, thiserror::Error)]
 pub enum PassFailure {
-    /// It met an error.
+    /// It met an error before it did anything.
     #[error(transparent)]
-    Error(PassError),
+    Untouched(Box<PassError>),
+    /// It met an error after it had done something.
+    #[error(transparent)]
+    Touched(Box<PassError>),
     /// A defect in netagent; the port is tried again.
     #[error("the pass panicked; this is a defect in netagent, see its log")]
     Panicked,
@@ -211,12 +208,12 @@ fn reason(error: &PassError) -> String {
     text
 }
 
-fn backoff(failures: u32) -> Duration {
+pub(super) fn backoff(failures: u32) -> Duration {
     BACKOFF.0.saturating_mul(1 << failures.min(16)).min(BACKOFF.1)
 }
 
 /// Up to a tenth more, so that ports which failed together do not come back together.
-fn jittered(wait: Duration) -> Duration {
+pub(super) fn jittered(wait: Duration) -> Duration {
     let noise = std::collections::hash_map::RandomState::new();
     let part = std::hash::BuildHasher::hash_one(&noise, wait) % 100;
     wait + wait.mul_f64(part as f64 / 1000.0)

@@ -2,20 +2,27 @@
 //! All ports of the node: ask for one, take one off, find one.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     path::Path,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
+use tokio::sync::Semaphore;
 use tracing::warn;
 
 use super::{
-    Parts, PassError, PortState, PortStatus, StoreError,
-    pass::{Pass, Session},
-    port::{PassFailure, Port},
+    Parts, PassError, PortStatus, StoreError,
+    pass::{Pass, Session, cookie},
+    port::{PassFailure, Port, Turn, backoff, jittered},
 };
-use crate::core::{ids::PortId, plan::Step, spec::PortSpec};
+use crate::{
+    core::{ids::PortId, plan::Step, spec::PortSpec},
+    sys::netns::{Netns, NetnsError},
+};
+
+/// Passes at one time: each opens a dozen descriptors, and two cores are not made faster by a thousand.
+const PASSES: usize = 32;
 
 /// The ports of this node.
 #[derive(Clone)]
@@ -23,6 +30,7 @@ pub struct Ports {
     parts: Parts,
     resync: Duration,
     ports: Arc<Mutex<BTreeMap<PortId, Arc<Port>>>>,
+    passes: Arc<Semaphore>,
 }
 
 /// A port, its ask and its standing.
@@ -39,6 +47,9 @@ pub struct PortLookup {
 /// A request that cannot be met.
 #[derive(Debug, thiserror::Error)]
 pub enum RequestError {
+    /// The namespace.
+    #[error(transparent)]
+    Netns(#[from] NetnsError),
     /// The port is there, and differs in what cannot be changed.
     #[error("port {id} exists with {differences}; detach it first")]
     Exists {
@@ -80,12 +91,15 @@ pub enum RequestError {
     /// The namespace went while the port was made.
     #[error("the network namespace of port {0} went while it was wired")]
     NetnsGone(PortId),
+    /// A defect in netagent.
+    #[error("the request panicked; this is a defect in netagent, see its log")]
+    Panicked,
 }
 
 impl Ports {
     /// No ports yet.
     pub fn new(parts: Parts, resync: Duration) -> Self {
-        Self { parts, resync, ports: Arc::default() }
+        Self { parts, resync, ports: Arc::default(), passes: Arc::new(Semaphore::new(PASSES)) }
     }
 
     /// What the ports work with.
@@ -94,74 +108,94 @@ impl Ports {
     }
 
     /// Wires a port, and returns when it is ready. Asking again changes what can be changed. A new port that cannot be
-    /// wired is taken off again, and leaves nothing behind.
+    /// wired is taken off again, and leaves nothing behind. A caller that goes away does not cut the work short.
     ///
     /// # Errors
     /// Why it is not ready.
     pub async fn attach(&self, spec: PortSpec) -> Result<PortLookup, RequestError> {
+        let ports = self.clone();
+        whole(async move { ports.attach_whole(spec).await }).await
+    }
+
+    async fn attach_whole(&self, mut spec: PortSpec) -> Result<PortLookup, RequestError> {
+        let netns = Netns::open_pod(&spec.netns)?;
         let id = spec.id();
-        let (port, before) = self.enter(&spec)?;
-        self.parts.store.keep(&spec)?;
-        match port.pass().await {
-            Ok(Pass::Wired(_)) => Ok(lookup(&id, &port)),
+        spec.netns_cookie =
+            cookie(&netns).await.map_err(|source| RequestError::Plan { id: id.clone(), source })?;
+        drop(netns);
+        loop {
+            let (port, turn, new) = self.take_turn(&spec).await;
+            let before = port.spec();
+            if !new && before.wanted && before.netns_cookie == spec.netns_cookie {
+                return self.change(&port, &turn, before, spec).await;
+            }
+            if !new {
+                // On its way out, or a port of an earlier namespace whose number this one has: that one ends first.
+                self.unwire(&port, &turn).await?;
+                continue;
+            }
+            return self.wire(&port, &turn, spec).await;
+        }
+    }
+
+    /// Wires a port that was not there.
+    async fn wire(&self, port: &Arc<Port>, turn: &Turn, spec: PortSpec) -> Result<PortLookup, RequestError> {
+        let id = spec.id();
+        if let Err(e) = self.parts.store.keep(&spec) {
+            self.forget(port)?;
+            return Err(e.into());
+        }
+        match self.pass(port, turn).await {
+            Ok(Pass::Wired(_)) => {
+                self.tend(port);
+                Ok(lookup(&id, port))
+            }
             Ok(Pass::Gone) => {
-                self.forget(&id)?;
+                self.forget(port)?;
                 Err(RequestError::NetnsGone(id))
             }
+            // Nothing was done, so there is nothing to take off. What may be there is not this attach's.
+            Err(source @ PassFailure::Untouched(_)) => {
+                self.forget(port)?;
+                Err(RequestError::Wire { id, source })
+            }
             Err(source) => {
-                match before {
-                    Some(before) => {
-                        self.parts.store.keep(&before)?;
-                        port.set_spec(before);
-                        port.wake();
-                    }
-                    None => {
-                        if let Err(error) = self.remove(&id).await {
-                            warn!(port = %id, %error, "could not take off what was wired of a failed port");
-                        }
-                    }
+                if let Err(error) = self.unwire(port, turn).await {
+                    warn!(port = %id, error = chain(error), "could not take off what was wired of a failed port");
+                    self.tend(port);
                 }
                 Err(RequestError::Wire { id, source })
             }
         }
     }
 
-    /// The port of an ask, made when it is not there; and what was asked for before.
-    fn enter(&self, spec: &PortSpec) -> Result<(Arc<Port>, Option<PortSpec>), RequestError> {
+    /// Changes a port that is there; one that cannot be changed stays as it was asked for before.
+    async fn change(
+        &self,
+        port: &Arc<Port>,
+        turn: &Turn,
+        before: PortSpec,
+        spec: PortSpec,
+    ) -> Result<PortLookup, RequestError> {
         let id = spec.id();
-        let mut ports = self.ports();
-        if let Some(port) = ports.get(&id) {
-            let before = port.spec();
-            // One that is on its way out comes back as something new.
-            if before.wanted
-                && let Some(differences) = before.conflict_with(spec)
-            {
-                return Err(RequestError::Exists { id, differences });
-            }
-            port.set_spec(spec.clone());
-            return Ok((Arc::clone(port), before.wanted.then_some(before)));
+        if let Some(differences) = before.conflict_with(&spec) {
+            return Err(RequestError::Exists { id, differences });
         }
-        let port = Port::new(self.parts.clone(), spec.clone(), self.resync);
-        ports.insert(id.clone(), Arc::clone(&port));
-        self.tend(id, Arc::clone(&port));
-        Ok((port, None))
-    }
-
-    fn tend(&self, id: PortId, port: Arc<Port>) {
-        let ports = self.clone();
-        tokio::spawn(async move {
-            Arc::clone(&port).tend().await;
-            // A namespace that went took its port along; an ask for it makes no sense any more.
-            let mut map = ports.ports();
-            if map.get(&id).is_some_and(|p| Arc::ptr_eq(p, &port)) {
-                map.remove(&id);
-                drop(map);
-                ports.parts.slots.release(&id);
-                if let Err(error) = ports.parts.store.forget(&id) {
-                    warn!(port = %id, %error, "could not forget a port that is gone");
-                }
+        self.parts.store.keep(&spec)?;
+        port.set_spec(spec);
+        match self.pass(port, turn).await {
+            Ok(Pass::Wired(_)) => Ok(lookup(&id, port)),
+            Ok(Pass::Gone) => {
+                self.forget(port)?;
+                Err(RequestError::NetnsGone(id))
             }
-        });
+            Err(source) => {
+                port.set_spec(before.clone());
+                port.wake();
+                self.parts.store.keep(&before)?;
+                Err(RequestError::Wire { id, source })
+            }
+        }
     }
 
     /// Takes a port off, and returns when nothing of it is left; `false` when there was none.
@@ -169,34 +203,111 @@ impl Ports {
     /// # Errors
     /// Why something is left.
     pub async fn detach(&self, id: &PortId) -> Result<bool, RequestError> {
-        if self.find(id).is_none() {
-            return Ok(false);
-        }
-        self.remove(id).await.map(|()| true)
+        let (ports, id) = (self.clone(), id.clone());
+        whole(async move {
+            let Some((port, turn)) = ports.turn_of(&id).await else { return Ok(false) };
+            ports.unwire(&port, &turn).await.map(|()| true)
+        })
+        .await
     }
 
-    async fn remove(&self, id: &PortId) -> Result<(), RequestError> {
-        let Some(port) = self.ports().get(id).cloned() else { return Ok(()) };
+    async fn unwire(&self, port: &Arc<Port>, turn: &Turn) -> Result<(), RequestError> {
         let mut spec = port.spec();
+        let id = spec.id();
         spec.wanted = false;
         // First on disk: a crash from here on must not bring the port back.
         self.parts.store.keep(&spec)?;
         port.set_spec(spec);
-        match port.pass().await {
-            Ok(_) => self.forget(id),
+        match self.pass(port, turn).await {
+            Ok(_) => Ok(self.forget(port)?),
             Err(source) => {
                 port.wake();
-                Err(RequestError::Unwire { id: id.clone(), source })
+                Err(RequestError::Unwire { id, source })
             }
         }
     }
 
-    fn forget(&self, id: &PortId) -> Result<(), RequestError> {
-        if let Some(port) = self.ports().remove(id) {
-            port.wake();
+    async fn pass(&self, port: &Arc<Port>, turn: &Turn) -> Result<Pass, PassFailure> {
+        // Closed never: the semaphore lives as long as this.
+        let _permit = self.passes.acquire().await;
+        port.pass(turn).await
+    }
+
+    /// The port of an ask and the turn to work on it; `true` when it was not there before.
+    async fn take_turn(&self, spec: &PortSpec) -> (Arc<Port>, Turn, bool) {
+        let id = spec.id();
+        loop {
+            let (port, new) = {
+                let mut ports = self.ports();
+                match ports.get(&id) {
+                    Some(port) => (Arc::clone(port), false),
+                    None => {
+                        let port = Port::new(self.parts.clone(), spec.clone());
+                        ports.insert(id.clone(), Arc::clone(&port));
+                        (port, true)
+                    }
+                }
+            };
+            let turn = port.turn().await;
+            // It may have been forgotten while somebody else had the turn.
+            if self.is_current(&port) {
+                return (port, turn, new);
+            }
         }
-        self.parts.slots.release(id);
-        Ok(self.parts.store.forget(id)?)
+    }
+
+    async fn turn_of(&self, id: &PortId) -> Option<(Arc<Port>, Turn)> {
+        loop {
+            let port = self.ports().get(id).cloned()?;
+            let turn = port.turn().await;
+            if self.is_current(&port) {
+                return Some((port, turn));
+            }
+        }
+    }
+
+    fn is_current(&self, port: &Arc<Port>) -> bool {
+        self.ports().get(port.id()).is_some_and(|current| Arc::ptr_eq(current, port))
+    }
+
+    /// Only with the port's turn, and only when nothing of it is left.
+    fn forget(&self, port: &Arc<Port>) -> Result<(), StoreError> {
+        self.ports().remove(port.id());
+        self.parts.slots.release(port.id());
+        self.parts.store.forget(port.id())
+    }
+
+    /// Looks after a port until it is forgotten.
+    fn tend(&self, port: &Arc<Port>) {
+        let (ports, port) = (self.clone(), Arc::clone(port));
+        tokio::spawn(async move {
+            let mut next = Instant::now() + jittered(ports.resync);
+            let mut failures = 0;
+            loop {
+                port.due(next).await;
+                let turn = port.turn().await;
+                if !ports.is_current(&port) {
+                    return;
+                }
+                match ports.pass(&port, &turn).await {
+                    Ok(Pass::Wired(_)) => {
+                        failures = 0;
+                        next = Instant::now() + jittered(ports.resync);
+                    }
+                    // The namespace went and took the port along; an ask for it makes no sense any more.
+                    Ok(Pass::Gone) => {
+                        if let Err(error) = ports.forget(&port) {
+                            warn!(port = %port.id(), error = chain(error), "could not forget a port that is gone");
+                        }
+                        return;
+                    }
+                    Err(_) => {
+                        next = Instant::now() + jittered(backoff(failures));
+                        failures = failures.saturating_add(1);
+                    }
+                }
+            }
+        });
     }
 
     /// The steps that `attach` would take now.
@@ -205,55 +316,53 @@ impl Ports {
     /// Why there is no plan.
     pub async fn plan(&self, spec: &PortSpec) -> Result<Vec<Step>, RequestError> {
         let id = spec.id();
-        let look = async { Session::open(&self.parts, spec).await?.look().await }.await;
-        if self.find(&id).is_none() {
-            // Looking spoke for a slot.
-            self.parts.slots.release(&id);
-        }
-        look.map(|look| look.steps).map_err(|source| RequestError::Plan { id, source })
+        let failed = |source| RequestError::Plan { id: id.clone(), source };
+        let mut spec = spec.clone();
+        let netns = Netns::open_pod(&spec.netns)?;
+        spec.netns_cookie = cookie(&netns).await.map_err(failed)?;
+        let look = async { Session::open(&self.parts, &spec).await?.look().await }.await;
+        look.map(|look| look.steps).map_err(failed)
     }
 
-    /// Takes up every ask that an earlier agent left; returns how many.
+    /// Takes up every ask that an earlier agent left; returns their ports, those included whose ask cannot be read.
     ///
     /// # Errors
     /// When the asks cannot be listed.
-    pub async fn adopt(&self) -> Result<usize, StoreError> {
+    pub async fn adopt(&self) -> Result<BTreeSet<PortId>, StoreError> {
         let (specs, unreadable) = self.parts.store.load()?;
+        let mut known = BTreeSet::new();
         for error in unreadable {
-            warn!(error = format!("{:#}", anyhow::Error::from(error)), "skipped a port");
+            if let StoreError::Unreadable { port: Some(port), .. } = &error {
+                known.insert(port.clone());
+            }
+            warn!(error = chain(error), "skipped a port");
         }
         let mut passes = Vec::new();
         for spec in specs {
-            match self.enter(&spec) {
-                Ok((port, _)) => passes.push(tokio::spawn(async move {
-                    // A failure stands in the port's status, and its loop tries again.
-                    if port.pass().await.is_err() {
+            known.insert(spec.id());
+            let ports = self.clone();
+            passes.push(tokio::spawn(async move {
+                let (port, turn, _) = ports.take_turn(&spec).await;
+                match ports.pass(&port, &turn).await {
+                    Ok(Pass::Wired(_)) => ports.tend(&port),
+                    Ok(Pass::Gone) => {
+                        if let Err(error) = ports.forget(&port) {
+                            warn!(port = %port.id(), error = chain(error), "could not forget a port that is gone");
+                        }
+                    }
+                    // The failure stands in the port's status; its loop tries again.
+                    Err(_) => {
+                        ports.tend(&port);
                         port.wake();
                     }
-                })),
-                Err(error) => warn!(%error, "skipped a port"),
-            }
+                }
+            }));
         }
-        let adopted = passes.len();
         for pass in passes {
             // It only ends early when the runtime does.
             let _ = pass.await;
         }
-        Ok(adopted)
-    }
-
-    /// Takes up every ask that an earlier agent left as one that is to go; [`detach`](Self::detach) then takes it off.
-    ///
-    /// # Errors
-    /// When the asks cannot be listed.
-    pub fn adopt_unwanted(&self) -> Result<(), StoreError> {
-        for mut spec in self.parts.store.load()?.0 {
-            spec.wanted = false;
-            if let Err(error) = self.enter(&spec) {
-                warn!(%error, "skipped a port");
-            }
-        }
-        Ok(())
+        Ok(known)
     }
 
     /// One port.
@@ -263,24 +372,14 @@ impl Ports {
 
     /// The ports of a namespace, by the path that was given or by the namespace that is there.
     pub fn in_netns(&self, path: &Path) -> Vec<PortId> {
-        let there = crate::sys::netns::Netns::open(path).map(|n| n.id()).ok();
-        self.ports()
-            .iter()
-            .filter(|(_, port)| {
-                let spec = port.spec();
-                spec.netns == path || Some(spec.netns_id) == there
-            })
-            .map(|(id, _)| id.clone())
-            .collect()
+        let there = Netns::open(path).map(|n| n.id()).ok();
+        let matches = |spec: &PortSpec| spec.netns == path || Some(spec.netns_id) == there;
+        self.ports().iter().filter(|(_, port)| matches(&port.spec())).map(|(id, _)| id.clone()).collect()
     }
 
     /// All ports.
     pub fn list(&self) -> Vec<PortLookup> {
-        self.ports()
-            .iter()
-            .filter(|(_, port)| port.status().state != PortState::Gone)
-            .map(|(id, port)| lookup(id, port))
-            .collect()
+        self.ports().iter().map(|(id, port)| lookup(id, port)).collect()
     }
 
     fn ports(&self) -> MutexGuard<'_, BTreeMap<PortId, Arc<Port>>> {
@@ -289,6 +388,17 @@ impl Ports {
     }
 }
 
+/// Runs a request to its end, whether or not somebody still waits for it.
+async fn whole<T: Send + 'static>(
+    request: impl Future<Output = Result<T, RequestError>> + Send + 'static,
+) -> Result<T, RequestError> {
+    tokio::spawn(request).await.unwrap_or(Err(RequestError::Panicked))
+}
+
 fn lookup(id: &PortId, port: &Port) -> PortLookup {
     PortLookup { id: id.clone(), spec: port.spec(), status: port.status() }
+}
+
+fn chain(error: impl std::error::Error + Send + Sync + 'static) -> String {
+    format!("{:#}", anyhow::Error::from(error))
 }

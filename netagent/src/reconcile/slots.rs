@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! Slots that are spoken for but not written yet, so that two ports do not take the same one.
+//! Which port has which slot of the maps. Read from the map once; from then on this agent alone gives slots out.
 
 use std::{
     collections::BTreeMap,
-    sync::{Mutex, PoisonError},
+    sync::{Mutex, MutexGuard, PoisonError},
 };
 
 use netagent_common::maps::{self, MAX_PORTS};
@@ -11,30 +11,48 @@ use netagent_common::maps::{self, MAX_PORTS};
 use crate::core::{desired::entry_id, ids::PortId};
 
 /// The slots of this node.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Slots {
-    claimed: Mutex<BTreeMap<u32, PortId>>,
+    owners: Mutex<BTreeMap<u32, PortId>>,
 }
 
 impl Slots {
-    /// The slot that `port` has in the map or has claimed; else the lowest that nobody has.
-    pub fn claim(&self, port: &PortId, entries: &[(u32, maps::Port)]) -> Option<u32> {
-        let mut claimed = self.claimed.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some((slot, _)) = claimed.iter().find(|(_, owner)| *owner == port) {
+    /// The slots as the map's entries have them.
+    pub fn from_entries(entries: &[(u32, maps::Port)]) -> Self {
+        let owners = entries.iter().filter_map(|(slot, entry)| Some((*slot, entry_id(entry)?))).collect();
+        Self { owners: Mutex::new(owners) }
+    }
+
+    /// The slot of a port; `None` when it has none.
+    pub fn of(&self, port: &PortId) -> Option<u32> {
+        self.owners().iter().find(|(_, owner)| *owner == port).map(|(slot, _)| *slot)
+    }
+
+    /// The slot that a port without one would get; `None` when all are taken.
+    pub fn next(&self) -> Option<u32> {
+        let owners = self.owners();
+        (0..MAX_PORTS).find(|slot| !owners.contains_key(slot))
+    }
+
+    /// The slot of a port, which is given one when it has none; `None` when all are taken.
+    pub fn claim(&self, port: &PortId) -> Option<u32> {
+        let mut owners = self.owners();
+        if let Some((slot, _)) = owners.iter().find(|(_, owner)| *owner == port) {
             return Some(*slot);
         }
-        let written = entries.iter().find(|(_, entry)| entry_id(entry).as_ref() == Some(port));
-        let slot = written.map(|(slot, _)| *slot).or_else(|| {
-            (0..MAX_PORTS)
-                .find(|slot| !claimed.contains_key(slot) && !entries.iter().any(|(taken, _)| taken == slot))
-        })?;
-        claimed.insert(slot, port.clone());
+        let slot = (0..MAX_PORTS).find(|slot| !owners.contains_key(slot))?;
+        owners.insert(slot, port.clone());
         Some(slot)
     }
 
-    /// Lets go of the port's claim.
+    /// Lets go of a port's slot.
     pub fn release(&self, port: &PortId) {
-        self.claimed.lock().unwrap_or_else(PoisonError::into_inner).retain(|_, owner| owner != port);
+        self.owners().retain(|_, owner| owner != port);
+    }
+
+    fn owners(&self) -> MutexGuard<'_, BTreeMap<u32, PortId>> {
+        // Nothing is left half done while the lock is held.
+        self.owners.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -48,29 +66,30 @@ mod tests {
     }
 
     #[test]
-    fn claims_do_not_collide_and_are_found_again() {
-        let slots = Slots::default();
-        assert_eq!(slots.claim(&id(1), &[]), Some(0));
-        assert_eq!(slots.claim(&id(2), &[]), Some(1));
-        assert_eq!(slots.claim(&id(1), &[]), Some(0));
+    fn slots_do_not_collide_and_are_found_again() {
+        let slots = Slots::from_entries(&[]);
+        assert_eq!((slots.of(&id(1)), slots.next()), (None, Some(0)));
+        assert_eq!(slots.claim(&id(1)), Some(0));
+        assert_eq!(slots.claim(&id(2)), Some(1));
+        assert_eq!((slots.claim(&id(1)), slots.of(&id(1))), (Some(0), Some(0)));
         slots.release(&id(1));
-        assert_eq!(slots.claim(&id(3), &[]), Some(0));
+        assert_eq!(slots.claim(&id(3)), Some(0));
     }
 
     #[test]
-    fn what_the_map_says_comes_first() {
+    fn what_the_map_holds_keeps_its_slot() {
         let entry = desired().entry(7, false);
-        let slots = Slots::default();
-        assert_eq!(slots.claim(&desired().id, &[(5, entry)]), Some(5));
-        assert_eq!(slots.claim(&id(9), &[(0, entry), (5, entry)]), Some(1));
+        let slots = Slots::from_entries(&[(0, entry)]);
+        assert_eq!(slots.claim(&desired().id), Some(0));
+        assert_eq!(slots.claim(&id(9)), Some(1));
     }
 
     #[test]
     fn a_full_node_has_no_slot() {
-        let slots = Slots::default();
+        let slots = Slots::from_entries(&[]);
         for ino in 0..u64::from(MAX_PORTS) {
-            assert!(slots.claim(&id(ino), &[]).is_some());
+            assert!(slots.claim(&id(ino)).is_some());
         }
-        assert_eq!(slots.claim(&id(u64::MAX), &[]), None);
+        assert_eq!((slots.claim(&id(u64::MAX)), slots.next()), (None, None));
     }
 }

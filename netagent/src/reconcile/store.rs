@@ -29,9 +29,13 @@ pub enum StoreError {
         #[source]
         source: io::Error,
     },
-    /// Not an ask, as after a downgrade.
-    #[error("{path} holds no port request of this version; remove it, and attach the port again")]
+    /// Not an ask, as after damage.
+    #[error(
+        "{path} holds no port request; its port stays as it is until it is attached again or the file is removed"
+    )]
     Unreadable {
+        /// The port that the file is named after.
+        port: Option<PortId>,
         /// The file.
         path: PathBuf,
         /// Why not.
@@ -57,8 +61,8 @@ impl SpecStore {
     pub fn keep(&self, spec: &PortSpec) -> Result<(), StoreError> {
         let path = self.path(&spec.id());
         let draft = path.with_extension("draft");
-        let text = serde_json::to_vec_pretty(spec)
-            .map_err(|source| StoreError::Unreadable { path: path.clone(), source })?;
+        let text =
+            serde_json::to_vec_pretty(spec).map_err(io::Error::from).map_err(failed("write", &path))?;
         fs::write(&draft, text).map_err(failed("write", &draft))?;
         fs::rename(&draft, &path).map_err(failed("write", &path))
     }
@@ -95,10 +99,19 @@ impl SpecStore {
             };
             match serde_json::from_slice(&text) {
                 Ok(spec) => specs.push(spec),
-                Err(source) => unreadable.push(StoreError::Unreadable { path, source }),
+                Err(source) => {
+                    let port = path.file_stem().and_then(|n| n.to_str()).and_then(|n| n.parse().ok());
+                    unreadable.push(StoreError::Unreadable { port, path, source });
+                }
             }
         }
         Ok((specs, unreadable))
+    }
+
+    /// Removes the directory if it is empty.
+    pub fn prune(&self) {
+        // Fails while a file is in it.
+        let _ = fs::remove_dir(&self.directory);
     }
 
     fn path(&self, port: &PortId) -> PathBuf {

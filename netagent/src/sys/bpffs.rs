@@ -9,7 +9,10 @@ use std::{
 
 use nix::{
     fcntl::{Flock, FlockArg},
-    sys::statfs,
+    sys::{
+        statfs,
+        statvfs::{FsFlags, statvfs},
+    },
 };
 
 /// `BPF_FS_MAGIC` of include/uapi/linux/magic.h.
@@ -57,9 +60,14 @@ pub fn make_directory(root: &Path, directory: &Path) -> Result<(), BpffsError> {
     if !is_bpffs {
         return Err(BpffsError::NotBpffs(root.to_owned()));
     }
-    fs::create_dir_all(directory).map_err(|source| match source.kind() {
-        io::ErrorKind::ReadOnlyFilesystem => BpffsError::ReadOnly(root.to_owned()),
-        _ => BpffsError::Access { operation: "make directory", path: directory.to_owned(), source },
+    // Asked, not tried: the directory may be there already.
+    if statvfs(root).is_ok_and(|s| s.flags().contains(FsFlags::ST_RDONLY)) {
+        return Err(BpffsError::ReadOnly(root.to_owned()));
+    }
+    fs::create_dir_all(directory).map_err(|source| BpffsError::Access {
+        operation: "make directory",
+        path: directory.to_owned(),
+        source,
     })
 }
 

@@ -4,9 +4,12 @@
 //! The only module with `unsafe`, `ioctl` and `setns`.
 #![expect(unsafe_code, reason = "system calls without a safe wrapper live here and nowhere else")]
 
+pub mod bpf_link;
 pub mod bpffs;
 pub mod netns;
+pub mod netns_cookie;
 pub mod packet_socket;
 pub mod privileges;
 pub mod readiness;
+pub mod regular_file;
 pub mod tap;

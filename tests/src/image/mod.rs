@@ -21,7 +21,8 @@ use self::root::Root;
 use crate::process::run_ok;
 
 /// What the guest is made of, besides the libraries that these need.
-const PACKAGES: [&str; 7] = ["busybox-static", "dash", "debianutils", "iperf3", "iproute2", "isc-dhcp-client", "socat"];
+const PACKAGES: [&str; 7] =
+    ["busybox-static", "dash", "debianutils", "iperf3", "iproute2", "isc-dhcp-client", "socat"];
 /// Depends on the newest kernel of the cloud flavour: small, and everything for virtio.
 const KERNEL_PACKAGE: &str = "linux-image-cloud-amd64";
 /// Of what the packages depend on, libraries and parts of the kernel are followed; debconf and such are not.

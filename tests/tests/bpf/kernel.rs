@@ -63,7 +63,7 @@ fn host_and_kernel_agree_on_frames_that_nobody_chose() {
         let mut on_host = frame.clone();
         let expected = {
             let mut plain = vector.clone();
-            (plain.meta.vlan, plain.meta.gso) = (false, false);
+            (plain.meta.vlan, plain.meta.gso_size) = (false, 0);
             spell(judge(&plain, &mut on_host))
         };
         programs.configure(&vector.port);

@@ -31,7 +31,7 @@ pub(crate) struct Vector {
 impl Vector {
     /// Whether a test run can make such an skb: it has no way to set a tag or a segment size aside.
     pub(crate) fn fits_test_run(&self) -> bool {
-        !self.meta.vlan && !self.meta.gso && self.frame.len() >= shortest_test_run(&self.frame)
+        !self.meta.vlan && self.meta.gso_size == 0 && self.frame.len() >= shortest_test_run(&self.frame)
     }
 }
 
@@ -50,7 +50,7 @@ struct Entry {
     #[serde(default)]
     vlan: bool,
     #[serde(default)]
-    gso: bool,
+    gso_size: u32,
     verdict: String,
     frame: String,
     becomes: Option<String>,
@@ -88,7 +88,7 @@ fn vector(entry: Entry, direction: Direction) -> Vector {
     Vector {
         direction,
         port: port(&entry.port),
-        meta: Meta { len: frame.len() as u32, vlan: entry.vlan, gso: entry.gso },
+        meta: Meta { len: frame.len() as u32, vlan: entry.vlan, gso_size: entry.gso_size },
         becomes: entry.becomes.as_deref().map_or_else(|| frame.clone(), bytes),
         frame,
         verdict: entry.verdict,

@@ -13,9 +13,7 @@ use netagent_tests::{
 
 use crate::{
     require_netns,
-    scene::{
-        HOSTNAME, Scene, TAP, configure_ipv6, is_pods, lease, number, ping, ping_both_ways, wait_ping,
-    },
+    scene::{HOSTNAME, Scene, TAP, configure_ipv6, is_pods, lease, number, ping, ping_both_ways, wait_ping},
 };
 
 /// Bytes of an Ethernet frame without segmentation offload: more on average proves that segments stayed whole.

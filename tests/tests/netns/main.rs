@@ -3,13 +3,20 @@
 
 mod again;
 mod attach;
+mod bad_pod;
 mod crash;
 mod detach;
+mod foreign;
+mod gone;
 mod handoff;
+mod hostile;
 mod kill;
+mod many;
 mod nftables;
+mod repair;
 mod scene;
 mod snapshot;
+mod start;
 mod traces;
 
 /// Why every test of this tier is ignored by default.

@@ -92,17 +92,18 @@ pub enum Step {
     },
     /// Set the tap up.
     SetTapUp,
-    /// Stop answering.
-    StopServing,
-    /// Delete the tap.
-    DeleteTap(IfName),
-    /// Take a program off.
-    Detach {
-        /// Which.
-        program: Program,
-        /// From where.
-        hook: Hook,
+    /// Stop answering the guest in the slot.
+    StopServing(u32),
+    /// Delete the tap, and with it the program on it.
+    DeleteTap {
+        /// Its name.
+        name: IfName,
+        /// Its index: a device that takes the name meanwhile is not ours.
+        ifindex: u32,
     },
+    /// Take `to_vm` off the pod link. `from_vm` is never taken off: it goes with its tap, or the guest could send past
+    /// it.
+    DetachToVm(Hook),
     /// Remove the clsact qdisc that we added to the pod link.
     RemoveClsact,
     /// Free the slot.
@@ -164,8 +165,9 @@ fn wire(desired: &DesiredPort, observed: &Observed) -> Result<Vec<Step>, Refusal
         }
     }
 
-    let slot = observed.entry.map(|(slot, _)| slot).or(observed.free_slot).ok_or(Refusal::NoSlot)?;
-    let needs_clsact = observed.to_vm == ObservedProgram::Absent && desired.hook == Hook::Clsact;
+    let slot = observed.slot.ok_or(Refusal::NoSlot)?;
+    let attaches = !matches!(observed.to_vm, ObservedProgram::Attached { .. });
+    let needs_clsact = attaches && desired.hook == Hook::Clsact;
     let owns_clsact = match &observed.entry {
         Some((_, entry)) if entry.flags & OWNS_CLSACT != 0 => true,
         _ => needs_clsact && observed.clsact == Clsact::Absent,
@@ -228,20 +230,19 @@ fn own_tap<'a>(desired: &DesiredPort, observed: &'a ObservedTap) -> Result<Optio
 
 fn unwire(observed: &Observed, tap: &IfName) -> Vec<Step> {
     let mut steps = Vec::new();
-    if observed.serving.is_some() {
-        steps.push(Step::StopServing);
+    if let (Some(_), Some(slot)) = (&observed.serving, observed.slot) {
+        steps.push(Step::StopServing(slot));
     }
-    if let ObservedTap::Ours(_) = observed.tap {
-        steps.push(Step::DeleteTap(tap.clone()));
+    if let ObservedTap::Ours(own) = &observed.tap {
+        steps.push(Step::DeleteTap { name: tap.clone(), ifindex: own.ifindex });
     }
     for program in Program::ALL {
-        match observed.program(program) {
-            ObservedProgram::Absent => {}
-            ObservedProgram::Severed => steps.push(Step::RemoveSeveredPin(program)),
-            // A filter goes with its tap; a pinned link stays behind without a device.
-            ObservedProgram::Attached { hook: Hook::Clsact, .. } if program == Program::FromVm => {}
-            ObservedProgram::Attached { hook, .. } => steps.push(Step::Detach { program, hook }),
+        if observed.program(program) == ObservedProgram::Severed {
+            steps.push(Step::RemoveSeveredPin(program));
         }
+    }
+    if let ObservedProgram::Attached { hook, .. } = observed.to_vm {
+        steps.push(Step::DetachToVm(hook));
     }
     if let Some((slot, entry)) = observed.entry {
         if entry.flags & OWNS_CLSACT != 0 && observed.clsact == Clsact::Ours {

@@ -1,7 +1,10 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! The composition root: check everything, build the parts, run them.
 
-use std::{path::PathBuf, sync::Arc};
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
 use anyhow::{Context as _, Result};
 use tokio::signal::unix::{SignalKind, signal};
@@ -37,6 +40,10 @@ pub async fn run(options: Options) -> Result<()> {
     privileges::check()?;
     // The socket first: a second agent is refused before it touches anything.
     let socket = Socket::bind(&options.config.socket)?;
+    let metrics = match options.config.metrics {
+        Some(address) => Some(telemetry::listen(address).await?),
+        None => None,
+    };
     let parts = parts(&options.config, &options.lacking)?;
     let ring = parts.datapath.punt_ring()?;
     let ports = Ports::new(parts.clone(), options.config.resync());
@@ -54,10 +61,10 @@ pub async fn run(options: Options) -> Result<()> {
     reconcile::sweep(&parts, &known)?;
     info!(adopted = known.len(), "agent is ready");
     for netns in &options.attach {
-        let request =
-            v1::AttachRequest { netns: netns.display().to_string(), ..v1::AttachRequest::default() };
-        let spec = api::port_spec(&request)?;
-        ports.attach(spec).await.with_context(|| format!("attach {}", netns.display()))?;
+        if let Err(e) = attach(&ports, netns).await {
+            // The ports that were adopted need the agent more than it needs this one.
+            error!(netns = %netns.display(), error = format!("{e:#}"), "could not attach");
+        }
     }
 
     let mut terminate = signal(SignalKind::terminate()).context("watch SIGTERM")?;
@@ -69,7 +76,7 @@ pub async fn run(options: Options) -> Result<()> {
         }
         info!("agent stops; its ports go on forwarding");
     };
-    let metrics = options.config.metrics.map(|address| telemetry::serve(address, sampler(ports.clone())));
+    let metrics = metrics.map(|listener| telemetry::serve(listener, sampler(ports.clone())));
     let telemetry = async {
         match metrics {
             Some(serving) => serving.await,
@@ -84,6 +91,13 @@ pub async fn run(options: Options) -> Result<()> {
             ended.context("the task that serves the guests panicked")?.context("serve the guests")
         }
     }
+}
+
+/// Attaches a namespace with default settings.
+async fn attach(ports: &Ports, netns: &Path) -> Result<()> {
+    let request = v1::AttachRequest { netns: netns.display().to_string(), ..v1::AttachRequest::default() };
+    ports.attach(api::port_spec(&request)?).await?;
+    Ok(())
 }
 
 /// Takes everything off that netagent made on this node. Only while no agent runs.

@@ -8,12 +8,16 @@ mod socket;
 mod view;
 
 /// The messages of proto/netagent.proto, which documents them.
-#[expect(missing_docs, clippy::all, reason = "generated from proto/netagent.proto")]
+#[expect(
+    missing_docs,
+    clippy::allow_attributes_without_reason,
+    reason = "generated from proto/netagent.proto"
+)]
 pub mod v1 {
     tonic::include_proto!("netagent.v1");
 }
 
-pub use client::{ClientError, connect};
+pub use client::{Client, ClientError};
 pub use request::{FieldError, port_spec};
 pub use server::serve;
 pub use socket::{Socket, SocketError};

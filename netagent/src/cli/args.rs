@@ -8,7 +8,10 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::{
     api::v1,
-    core::{ids::MacAddr, tier::TierChoice},
+    core::{
+        ids::{IfName, MacAddr},
+        tier::TierChoice,
+    },
     datapath::Feature,
 };
 
@@ -108,17 +111,18 @@ pub(super) struct AttachArgs {
     netns: PathBuf,
     /// The interface that the CNI put into it.
     #[arg(long, value_name = "IFNAME", default_value = "eth0")]
-    pod_link: String,
+    pod_link: IfName,
     /// The tap to make.
     #[arg(long, value_name = "IFNAME", default_value = "tap0")]
-    tap: String,
+    tap: IfName,
     /// The guest's MAC [default: the pod link's].
     #[arg(long)]
     mac: Option<MacAddr>,
     /// Queue pairs of the tap; with more than one the VMM must open it as multi-queue.
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=256))]
     queues: u32,
-    /// User and group that may open the tap [default: root].
+    /// The only user, and group, that may open the tap without CAP_NET_ADMIN [default: everybody in the pod who may
+    /// open /dev/net/tun].
     #[arg(long, value_name = "UID[:GID]")]
     owner: Option<Owner>,
     /// How the guest meets the pod's network.
@@ -165,8 +169,8 @@ impl AttachArgs {
         let Mode::L2 = self.mode;
         Ok(v1::AttachRequest {
             netns: absolute(&self.netns)?,
-            pod_link: self.pod_link.clone(),
-            tap: self.tap.clone(),
+            pod_link: self.pod_link.to_string(),
+            tap: self.tap.to_string(),
             mac: self.mac.map_or_else(String::new, |mac| mac.to_string()),
             queues: self.queues,
             uid: self.owner.map(|o| o.uid),
@@ -190,7 +194,7 @@ pub(super) struct PortArgs {
     netns: Option<PathBuf>,
     /// Of several ports in the namespace, the one with this pod link.
     #[arg(long, value_name = "IFNAME", requires = "netns")]
-    pod_link: Option<String>,
+    pod_link: Option<IfName>,
 }
 
 impl PortArgs {
@@ -198,7 +202,7 @@ impl PortArgs {
         Ok(v1::PortRef {
             id: self.id.clone().unwrap_or_default(),
             netns: self.netns.as_deref().map(absolute).transpose()?.unwrap_or_default(),
-            pod_link: self.pod_link.clone().unwrap_or_default(),
+            pod_link: self.pod_link.as_ref().map_or_else(String::new, IfName::to_string),
         })
     }
 }
@@ -249,6 +253,23 @@ mod tests {
         assert_eq!((owner.uid, owner.gid), (107, Some(108)));
         assert_eq!("107".parse::<Owner>().unwrap().gid, None);
         assert!("qemu".parse::<Owner>().unwrap_err().contains("UID:GID"));
+    }
+
+    #[test]
+    fn interface_names_are_checked_before_anybody_is_asked() {
+        let of = |flag: &str, name: &str| {
+            let error =
+                Cli::try_parse_from(["netagent", "attach", "--netns", "/run/netns/a", flag, name]).err()?;
+            Some((error.exit_code(), error.to_string()))
+        };
+        assert_eq!(of("--tap", "tap7"), None);
+        for flag in ["--tap", "--pod-link"] {
+            let (code, text) = of(flag, "a/b").unwrap();
+            assert_eq!(code, 2);
+            assert!(text.contains("`a/b` is not an interface name"), "{text}");
+        }
+        let detach = ["netagent", "detach", "--netns", "/run/netns/a", "--pod-link", "much-too-long-a-name"];
+        assert_eq!(Cli::try_parse_from(detach).unwrap_err().exit_code(), 2);
     }
 
     #[test]

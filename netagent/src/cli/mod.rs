@@ -10,10 +10,9 @@ use std::{path::Path, process::ExitCode};
 use anyhow::{Context as _, Result};
 use args::{Cli, Command, ConfigCommand, Output, RunArgs};
 use clap::Parser as _;
-use tonic::Status;
 
 use crate::{
-    api::{self, ClientError, v1},
+    api::{Client, ClientError, v1},
     app::{self, Options},
     config::{Config, USUAL_SOCKET},
 };
@@ -30,18 +29,16 @@ pub fn main() -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("netagent: {}", text(&error));
-            let unreachable = error.downcast_ref::<ClientError>().is_some();
+            let unreachable = error.downcast_ref().is_some_and(ClientError::is_unreachable);
             ExitCode::from(if unreachable { UNREACHABLE } else { FAILED })
         }
     }
 }
 
-/// The error in one line. What the agent answered is text already.
+/// The error in one line. How a connection failed or what a status carries says nothing that the text does not.
 fn text(error: &anyhow::Error) -> String {
-    match error.downcast_ref::<Status>() {
-        Some(status) => status.message().to_owned(),
-        // Why a connection failed is always that nobody listens.
-        None if error.downcast_ref::<ClientError>().is_some() => error.to_string(),
+    match error.downcast_ref::<ClientError>() {
+        Some(client) => client.to_string(),
         None => format!("{error:#}"),
     }
 }
@@ -64,28 +61,28 @@ async fn run(cli: Cli) -> Result<()> {
             app::run(Options { config, lacking: args.lacking(), attach: args.attach }).await
         }
         Command::Attach(args) => {
-            let mut client = api::connect(&socket).await?;
-            let port = client.attach(args.request()?).await?.into_inner();
+            let mut client = Client::connect(&socket).await?;
+            let port = client.attach(args.request()?).await?;
             show::port(&port, output)
         }
         Command::Plan(args) => {
-            let mut client = api::connect(&socket).await?;
-            let plan = client.plan(args.request()?).await?.into_inner();
+            let mut client = Client::connect(&socket).await?;
+            let plan = client.plan(args.request()?).await?;
             show::plan(&plan, output)
         }
         Command::Detach(args) => {
-            let mut client = api::connect(&socket).await?;
-            let reply = client.detach(args.reference()?).await?.into_inner();
+            let mut client = Client::connect(&socket).await?;
+            let reply = client.detach(args.reference()?).await?;
             show::detached(&reply, output)
         }
         Command::Status => {
-            let mut client = api::connect(&socket).await?;
-            let reply = client.list(v1::ListRequest {}).await?.into_inner();
+            let mut client = Client::connect(&socket).await?;
+            let reply = client.list().await?;
             show::ports(&reply.ports, output)
         }
         Command::Show(args) => {
-            let mut client = api::connect(&socket).await?;
-            let port = client.get(args.reference()?).await?.into_inner();
+            let mut client = Client::connect(&socket).await?;
+            let port = client.get(args.reference()?).await?;
             show::port(&port, output)
         }
         Command::Cleanup(args) => {

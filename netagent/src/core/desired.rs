@@ -221,7 +221,8 @@ pub(crate) mod tests {
 
     #[test]
     fn a_pod_that_cannot_lend_its_identity_is_refused_by_name() {
-        let cases: [(&str, fn(&mut PortSpec, &mut PodFacts)); 7] = [
+        type Spoil = fn(&mut PortSpec, &mut PodFacts);
+        let cases: [(&str, Spoil); 7] = [
             ("is down", |_, f| f.link.up = false),
             ("no address", |_, f| f.addresses.clear()),
             ("no Ethernet", |_, f| f.link.mac = None),

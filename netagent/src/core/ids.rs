@@ -37,7 +37,9 @@ impl FromStr for MacAddr {
         let mut out = [0u8; 6];
         let mut parts = s.split(':');
         for byte in &mut out {
-            let part = parts.next().filter(|p| p.len() == 2).ok_or_else(bad)?;
+            // Rust's own parser would take a sign for a digit.
+            let is_pair = |p: &&str| p.len() == 2 && p.bytes().all(|b| b.is_ascii_hexdigit());
+            let part = parts.next().filter(is_pair).ok_or_else(bad)?;
             *byte = u8::from_str_radix(part, 16).map_err(|_| bad())?;
         }
         if parts.next().is_some() { Err(bad()) } else { Ok(Self(out)) }
@@ -110,6 +112,9 @@ impl FromStr for PortId {
     fn from_str(s: &str) -> Result<Self, IdError> {
         let bad = || IdError::PortId(s.to_owned());
         let (ino, link) = s.split_once('-').ok_or_else(bad)?;
+        if !ino.bytes().all(|b| b.is_ascii_digit()) {
+            return Err(bad());
+        }
         Ok(Self { netns_ino: ino.parse().map_err(|_| bad())?, pod_link: link.parse().map_err(|_| bad())? })
     }
 }
@@ -153,7 +158,14 @@ mod tests {
     fn mac_round_trips_and_refuses_what_is_not_one() {
         let mac: MacAddr = "52:54:00:0a:Bc:ff".parse().unwrap();
         assert_eq!(mac.to_string(), "52:54:00:0a:bc:ff");
-        for bad in ["", "52:54:00:0a:bc", "52:54:00:0a:bc:ff:00", "5:54:00:0a:bc:ff", "zz:54:00:0a:bc:ff"] {
+        for bad in [
+            "",
+            "52:54:00:0a:bc",
+            "52:54:00:0a:bc:ff:00",
+            "5:54:00:0a:bc:ff",
+            "zz:54:00:0a:bc:ff",
+            "+2:54:00:0a:bc:ff",
+        ] {
             assert!(bad.parse::<MacAddr>().is_err(), "{bad}");
         }
         assert!(mac.is_station());
@@ -175,6 +187,8 @@ mod tests {
         let id: PortId = "4026532281-eth0-nic".parse().unwrap();
         assert_eq!((id.netns_ino, id.pod_link.as_str()), (4026532281, "eth0-nic"));
         assert_eq!(id.to_string(), "4026532281-eth0-nic");
-        assert!("eth0".parse::<PortId>().is_err());
+        for bad in ["eth0", "-eth0", "+5-eth0", "5-", "5-a/b", "99999999999999999999-eth0"] {
+            assert!(bad.parse::<PortId>().is_err(), "{bad}");
+        }
     }
 }

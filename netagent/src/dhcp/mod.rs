@@ -3,6 +3,7 @@
 //!
 //! The servers are functions of a lease and a frame; [`Service`] knows who is served and sends the answers.
 
+mod announce;
 mod lease;
 mod service;
 pub mod v4;

@@ -4,18 +4,20 @@
 use std::{
     collections::BTreeMap,
     io,
+    net::Ipv4Addr,
     path::PathBuf,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use netagent_common::maps::{PuntKind, Punted};
-use tokio::sync::Semaphore;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tracing::{debug, info, warn};
 
 use super::{
+    announce::Announcements,
     lease,
-    v4::{self, Outcome},
+    v4::{self, Event, Outcome},
 };
 use crate::{
     core::{
@@ -28,8 +30,11 @@ use crate::{
     },
 };
 
-/// Answers on their way at one time. The token buckets bound what one port can ask for; this bounds the node.
+/// Answers on their way at one time, each with a thread. The token buckets bound what one port can ask for; this bounds
+/// the node.
 const ANSWERS_IN_FLIGHT: usize = 64;
+/// Of those, answers to one guest: it must not take them from the others.
+const ANSWERS_PER_PORT: usize = 4;
 
 /// One port's hand-off.
 #[derive(Clone, Debug)]
@@ -65,9 +70,51 @@ pub struct Service {
 
 #[derive(Debug)]
 struct Entry {
-    served: Served,
+    served: Arc<Served>,
     lease: Option<v4::Lease>,
+    /// Goes on when the port is told something else.
+    talk: Talk,
+}
+
+/// The exchanges with one guest.
+#[derive(Debug)]
+struct Talk {
     dialogue: Dialogue,
+    announcements: Announcements,
+    in_flight: Arc<Semaphore>,
+}
+
+impl Default for Talk {
+    fn default() -> Self {
+        Self {
+            dialogue: Dialogue::default(),
+            announcements: Announcements::new(Instant::now()),
+            in_flight: Arc::new(Semaphore::new(ANSWERS_PER_PORT)),
+        }
+    }
+}
+
+/// What came of one frame.
+#[derive(Debug, Default)]
+struct Exchange {
+    /// Its name in the counters.
+    said: String,
+    /// The address that the guest asked for, declined or gave back.
+    address: Option<Ipv4Addr>,
+    /// Options that did not fit.
+    left_out: Vec<u8>,
+    /// The answer.
+    frame: Option<Vec<u8>>,
+    /// Whether people want to know.
+    notable: bool,
+}
+
+/// An answer on its way. Dropping it makes room for the next.
+#[derive(Debug)]
+struct Answer {
+    served: Arc<Served>,
+    frame: Vec<u8>,
+    _room: [OwnedSemaphorePermit; 2],
 }
 
 /// An answer that did not reach the tap.
@@ -90,15 +137,16 @@ impl Service {
     /// Serves the port in `slot` from now on, or tells it something else from now on.
     pub fn serve(&self, slot: u32, served: Served) {
         let lease = lease::v4(&served.guest, self.lease_time);
-        for unusable in lease.iter().flat_map(v4::Lease::unusable_names) {
-            warn!(port = %served.port, %unusable, "left a name out of the lease");
+        let unusable = lease.as_ref().map(v4::Lease::unusable_names).unwrap_or_default();
+        if let Some(first) = unusable.first() {
+            warn!(port = %served.port, names = unusable.len(), %first, "left names out of the lease");
         }
         let mut ports = self.ports();
-        let dialogue = match ports.remove(&slot) {
-            Some(entry) if entry.served.port == served.port => entry.dialogue,
-            _ => Dialogue::default(),
+        let talk = match ports.remove(&slot) {
+            Some(entry) if entry.served.port == served.port => entry.talk,
+            _ => Talk::default(),
         };
-        ports.insert(slot, Entry { served, lease, dialogue });
+        ports.insert(slot, Entry { served: Arc::new(served), lease, talk });
     }
 
     /// Stops serving a slot.
@@ -109,12 +157,12 @@ impl Service {
     /// What the port in `slot` is told, `None` when it is not this port that is served there.
     pub fn serving(&self, slot: u32, port: &PortId) -> Option<Served> {
         let ports = self.ports();
-        ports.get(&slot).filter(|e| e.served.port == *port).map(|e| e.served.clone())
+        ports.get(&slot).filter(|e| e.served.port == *port).map(|e| Served::clone(&e.served))
     }
 
     /// What was said with the guest in `slot`.
     pub fn dialogue(&self, slot: u32) -> Dialogue {
-        self.ports().get(&slot).map(|e| e.dialogue.clone()).unwrap_or_default()
+        self.ports().get(&slot).map(|e| e.talk.dialogue.clone()).unwrap_or_default()
     }
 
     /// The lease that the guest in `slot` gets.
@@ -125,37 +173,38 @@ impl Service {
     /// Takes one frame of a guest; the answer goes out by itself.
     pub fn take(&self, punted: &Punted) {
         let Some(frame) = punted.frame.get(..punted.len as usize) else { return };
+        let Some(kind) = PuntKind::from_u32(punted.kind) else { return };
         let mut ports = self.ports();
         let Some(entry) = ports.get_mut(&punted.slot) else { return };
-        let (said, frame) = match PuntKind::from_u32(punted.kind) {
-            Some(PuntKind::Dhcpv4) => match &entry.lease {
-                Some(lease) => said(&entry.served.port, v4::answer(lease, frame)),
-                None => ("dhcpv4 without lease".to_owned(), None),
-            },
-            Some(PuntKind::Dhcpv6) => ("dhcpv6 unserved".to_owned(), None),
-            Some(PuntKind::RouterSolicitation) => ("router_solicitation unserved".to_owned(), None),
-            None => return,
-        };
-        if frame.is_some() {
-            entry.dialogue.last.clone_from(&said);
+        let mut exchange = exchange(entry.lease.as_ref(), kind, frame);
+        let answer = exchange.frame.take().and_then(|frame| {
+            let answer = self.answer(entry, frame);
+            if answer.is_none() {
+                exchange = Exchange { said: "dropped busy".to_owned(), ..Exchange::default() };
+            }
+            answer
+        });
+        let talk = &mut entry.talk;
+        if answer.is_some() {
+            talk.dialogue.last.clone_from(&exchange.said);
         }
-        *entry.dialogue.messages.entry(said).or_default() += 1;
-        if let Some(frame) = frame {
-            self.send(entry.served.clone(), frame);
+        *talk.dialogue.messages.entry(exchange.said.clone()).or_default() += 1;
+        let told =
+            exchange.notable.then(|| talk.announcements.tell(&exchange.said, Instant::now())).flatten();
+        let port = entry.served.port.clone();
+        // Neither logging nor sending keeps the other ports waiting.
+        drop(ports);
+        exchange.log(&port, told);
+        if let Some(answer) = answer {
+            tokio::spawn(answer.send());
         }
     }
 
-    fn send(&self, served: Served, frame: Vec<u8>) {
-        let Ok(permit) = self.in_flight.clone().try_acquire_owned() else {
-            debug!(port = %served.port, "too many answers on their way, dropped one");
-            return;
-        };
-        tokio::spawn(async move {
-            if let Err(error) = deliver(&served, frame).await {
-                debug!(port = %served.port, error = format!("{:#}", anyhow::Error::from(error)), "answer lost");
-            }
-            drop(permit);
-        });
+    /// Room for an answer, on the port and on the node.
+    fn answer(&self, entry: &Entry, frame: Vec<u8>) -> Option<Answer> {
+        let of_port = Arc::clone(&entry.talk.in_flight).try_acquire_owned().ok()?;
+        let of_node = Arc::clone(&self.in_flight).try_acquire_owned().ok()?;
+        Some(Answer { served: Arc::clone(&entry.served), frame, _room: [of_port, of_node] })
     }
 
     fn ports(&self) -> MutexGuard<'_, BTreeMap<u32, Entry>> {
@@ -164,22 +213,51 @@ impl Service {
     }
 }
 
-/// What came of a message: its name in the counters, and the answer's frame.
-fn said(port: &PortId, outcome: Outcome) -> (String, Option<Vec<u8>>) {
+fn exchange(lease: Option<&v4::Lease>, kind: PuntKind, frame: &[u8]) -> Exchange {
+    let unserved = |said: &str| Exchange { said: said.to_owned(), ..Exchange::default() };
+    let outcome = match (kind, lease) {
+        (PuntKind::Dhcpv4, Some(lease)) => v4::answer(lease, frame),
+        (PuntKind::Dhcpv4, None) => return unserved("dhcpv4 without lease"),
+        (PuntKind::Dhcpv6, _) => return unserved("dhcpv6 unserved"),
+        (PuntKind::RouterSolicitation, _) => return unserved("router_solicitation unserved"),
+    };
     match outcome {
-        Outcome::Reply(reply) => {
-            let said = format!("{} -> {}", reply.to.as_str(), reply.message.as_str());
-            // The token bucket bounds these lines, as it bounds the messages.
-            info!(%port, message = %said, asked = ?reply.asked, left_out = ?reply.left_out, "answered DHCPv4");
-            (said, Some(reply.frame))
+        Outcome::Reply(reply) => Exchange {
+            said: format!("{} -> {}", reply.to.as_str(), reply.message.as_str()),
+            address: reply.asked,
+            left_out: reply.left_out,
+            frame: Some(reply.frame),
+            notable: true,
+        },
+        Outcome::Event(event) => Exchange {
+            said: event.as_str().to_owned(),
+            address: match event {
+                Event::Declined { address } => address,
+                Event::Released { address } => Some(address),
+            },
+            notable: true,
+            ..Exchange::default()
+        },
+        Outcome::Silent(silence) => unserved(&format!("silent {}", silence.as_str())),
+    }
+}
+
+impl Exchange {
+    /// `told` is how many exchanges went unmentioned before this one; `None` when this one is one of them.
+    fn log(&self, port: &PortId, told: Option<u64>) {
+        let Self { said, address, left_out, .. } = self;
+        match told {
+            Some(unmentioned) => info!(%port, %said, ?address, ?left_out, unmentioned, "guest spoke"),
+            None => debug!(%port, %said, ?address, ?left_out, "guest spoke"),
         }
-        Outcome::Event(event) => {
-            info!(%port, ?event, "DHCPv4 event");
-            (event.as_str().to_owned(), None)
-        }
-        Outcome::Silent(silence) => {
-            debug!(%port, ?silence, "no answer to DHCPv4");
-            (format!("silent {}", silence.as_str()), None)
+    }
+}
+
+impl Answer {
+    async fn send(self) {
+        let port = self.served.port.clone();
+        if let Err(error) = deliver(&self.served, self.frame).await {
+            debug!(%port, error = format!("{:#}", anyhow::Error::from(error)), "answer lost");
         }
     }
 }
@@ -193,4 +271,105 @@ async fn deliver(served: &Served, frame: Vec<u8>) -> Result<(), SendError> {
     let ifindex = served.tap_ifindex;
     let sent = netns.run(move || PacketSocket::open()?.send(ifindex, &frame)).await?;
     sent.map_err(SendError::Socket)
+}
+
+#[cfg(test)]
+mod tests {
+    use bytemuck::Zeroable as _;
+    use etherparse::PacketBuilder;
+
+    use super::*;
+    use crate::core::{ids::MacAddr, pod::Dns};
+
+    const MAC: MacAddr = MacAddr([0x52, 0x54, 0, 0, 0, 1]);
+
+    fn served(port: &str) -> Served {
+        Served {
+            port: port.parse().unwrap(),
+            // Answers get no further than here.
+            netns: "/run/netns/not-there".into(),
+            netns_id: NetnsId { dev: 0, ino: 0 },
+            tap_ifindex: 1,
+            guest: Guest {
+                mac: MAC,
+                addresses: vec!["10.0.0.2/24".parse().unwrap()],
+                routes: Vec::new(),
+                dns: Dns::default(),
+                hostname: None,
+                mtu: 1500,
+            },
+        }
+    }
+
+    /// A client's message of this type (option 53).
+    fn message(slot: u32, message_type: u8) -> Punted {
+        let mut message = vec![1, 1, 6, 0];
+        message.resize(28, 0);
+        message.extend(MAC.0);
+        message.resize(236, 0);
+        message.extend([99, 130, 83, 99, 53, 1, message_type, 255]);
+        let mut frame = Vec::new();
+        PacketBuilder::ethernet2(MAC.0, [0xff; 6])
+            .ipv4([0; 4], [0xff; 4], 64)
+            .udp(68, 67)
+            .write(&mut frame, &message)
+            .unwrap();
+        let mut punted = Punted::zeroed();
+        punted.slot = slot;
+        punted.kind = PuntKind::Dhcpv4 as u32;
+        punted.len = u32::try_from(frame.len()).unwrap();
+        punted.frame[..frame.len()].copy_from_slice(&frame);
+        punted
+    }
+
+    fn count(service: &Service, slot: u32, said: &str) -> u64 {
+        service.dialogue(slot).messages.get(said).copied().unwrap_or_default()
+    }
+
+    const DISCOVER: u8 = 1;
+    const RELEASE: u8 = 7;
+
+    #[tokio::test]
+    async fn a_flood_takes_no_answers_from_other_guests() {
+        let service = Service::new(Duration::from_secs(3600));
+        service.serve(0, served("7-eth0"));
+        service.serve(1, served("8-eth0"));
+        // On this runtime of one thread no answer is sent before the test waits.
+        for _ in 0..100 {
+            service.take(&message(0, DISCOVER));
+        }
+        service.take(&message(1, DISCOVER));
+        assert_eq!(count(&service, 0, "discover -> offer"), ANSWERS_PER_PORT as u64);
+        assert_eq!(count(&service, 0, "dropped busy"), 100 - ANSWERS_PER_PORT as u64);
+        assert_eq!(count(&service, 1, "discover -> offer"), 1);
+        assert_eq!(service.dialogue(0).last, "discover -> offer");
+        assert_eq!(service.in_flight.available_permits(), ANSWERS_IN_FLIGHT - ANSWERS_PER_PORT - 1);
+
+        // What was sent makes room.
+        tokio::time::timeout(Duration::from_secs(10), async {
+            while service.in_flight.available_permits() < ANSWERS_IN_FLIGHT {
+                tokio::task::yield_now().await;
+            }
+        })
+        .await
+        .unwrap();
+        service.take(&message(0, DISCOVER));
+        assert_eq!(count(&service, 0, "discover -> offer"), ANSWERS_PER_PORT as u64 + 1);
+    }
+
+    #[tokio::test]
+    async fn a_dialogue_outlives_a_change_and_not_its_port() {
+        let service = Service::new(Duration::from_secs(3600));
+        service.serve(0, served("7-eth0"));
+        service.take(&message(0, RELEASE));
+        service.serve(0, Served { tap_ifindex: 2, ..served("7-eth0") });
+        assert_eq!(count(&service, 0, "release"), 1);
+        assert_eq!(service.dialogue(0).last, "", "a release is not answered");
+        service.serve(0, served("8-eth0"));
+        assert_eq!(service.dialogue(0), Dialogue::default());
+        assert!(service.serving(0, &"7-eth0".parse().unwrap()).is_none());
+        service.stop(0);
+        service.take(&message(0, DISCOVER));
+        assert_eq!(service.dialogue(0), Dialogue::default());
+    }
 }

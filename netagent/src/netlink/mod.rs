@@ -52,8 +52,8 @@ impl Netlink {
                 // The socket registers with the runtime that will drive it.
                 let _guard = runtime.enter();
                 let (mut connection, handle, _) = rtnetlink::new_connection()?;
-                // Without it an error is a bare errno. Kernels before 4.12 do not know it, and are not supported.
-                connection.socket_mut().socket_mut().set_ext_ack(true)?;
+                // Without the kernel's words an error is a bare errno, which is no reason to do without netlink.
+                let _ = connection.socket_mut().socket_mut().set_ext_ack(true);
                 Ok((runtime.spawn(connection), handle))
             })
             .await?

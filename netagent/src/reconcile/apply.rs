@@ -40,6 +40,9 @@ pub enum StepError {
     /// A device that the step needs has gone since the plan was made.
     #[error("link {0} is gone")]
     LinkGone(IfName),
+    /// Another port has taken the slot since the plan was made.
+    #[error("slot {0} was taken by another port")]
+    SlotTaken(u32),
     /// The namespace has gone since the plan was made.
     #[error("the namespace is gone")]
     NetnsGone,
@@ -72,6 +75,9 @@ impl<'a> Applier<'a> {
             Step::SetTapNoqueue => Ok(self.inside()?.netlink.set_noqueue(self.tap_ifindex().await?).await?),
             Step::SetTapUp => Ok(self.inside()?.netlink.set_up(self.tap_ifindex().await?).await?),
             Step::WriteEntry { slot, entry } => {
+                if self.parts.slots.claim(&self.id) != Some(*slot) {
+                    return Err(StepError::SlotTaken(*slot));
+                }
                 let mut entry = **entry;
                 if entry.tap_ifindex == 0 {
                     entry.tap_ifindex = self.tap_ifindex().await?;

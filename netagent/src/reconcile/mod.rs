@@ -13,6 +13,7 @@ mod ports;
 mod punt;
 mod slots;
 mod store;
+mod tend;
 
 use std::sync::Arc;
 

@@ -147,7 +147,8 @@ impl<'a> Session<'a> {
             Err(e) if e.is_gone() => return Ok(Self { parts, spec, inside: None, touched: false }),
             Err(e) => return Err(e.into()),
         };
-        let same = netns.id() == spec.netns_id && cookie(&netns).await? == spec.netns_cookie;
+        let same_number = netns.id() == spec.netns_id;
+        let same = same_number && (spec.netns_cookie.is_none() || cookie(&netns).await? == spec.netns_cookie);
         let inside = if same { Some(Inside { netlink: Netlink::open(&netns).await?, netns }) } else { None };
         Ok(Self { parts, spec, inside, touched: false })
     }

@@ -197,6 +197,13 @@ pub enum PassFailure {
     Panicked,
 }
 
+impl PassFailure {
+    /// Whether the namespace could not be reached, but lives.
+    pub(super) fn is_out_of_reach(&self) -> bool {
+        matches!(self, Self::Untouched(e) | Self::Touched(e) if matches!(**e, PassError::OutOfReach(_)))
+    }
+}
+
 fn reason(error: &PassError) -> String {
     let mut text = error.to_string();
     let mut source = std::error::Error::source(error);

@@ -2,7 +2,7 @@
 //! All ports of the node: ask for one, take one off, find one.
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::BTreeMap,
     path::Path,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant},
@@ -14,7 +14,7 @@ use tracing::warn;
 use super::{
     Parts, PassError, PortStatus, StoreError,
     pass::{Pass, Session, cookie},
-    port::{PassFailure, Port, Turn, backoff, jittered},
+    port::{PassFailure, Port, Turn},
 };
 use crate::{
     core::{ids::PortId, plan::Step, spec::PortSpec},
@@ -24,11 +24,15 @@ use crate::{
 /// Passes at one time: each opens a dozen descriptors, and two cores are not made faster by a thousand.
 const PASSES: usize = 32;
 
+/// How long the kernel may take to remove the devices of a namespace that nobody holds any more, and how often to look.
+const NETNS_TEARDOWN: Duration = Duration::from_secs(5);
+const NETNS_TEARDOWN_LOOK: Duration = Duration::from_millis(20);
+
 /// The ports of this node.
 #[derive(Clone)]
 pub struct Ports {
-    parts: Parts,
-    resync: Duration,
+    pub(super) parts: Parts,
+    pub(super) resync: Duration,
     ports: Arc<Mutex<BTreeMap<PortId, Arc<Port>>>>,
     passes: Arc<Semaphore>,
 }
@@ -218,23 +222,30 @@ impl Ports {
         // First on disk: a crash from here on must not bring the port back.
         self.parts.store.keep(&spec)?;
         port.set_spec(spec);
-        match self.pass(port, turn).await {
-            Ok(_) => Ok(self.forget(port)?),
-            Err(source) => {
-                port.wake();
-                Err(RequestError::Unwire { id, source })
+        let patience = Instant::now() + NETNS_TEARDOWN;
+        loop {
+            match self.pass(port, turn).await {
+                Ok(_) => return Ok(self.forget(port)?),
+                // The kernel takes a namespace down behind the back of whoever removed its last name.
+                Err(e) if e.is_out_of_reach() && Instant::now() < patience => {
+                    tokio::time::sleep(NETNS_TEARDOWN_LOOK).await;
+                }
+                Err(source) => {
+                    port.wake();
+                    return Err(RequestError::Unwire { id, source });
+                }
             }
         }
     }
 
-    async fn pass(&self, port: &Arc<Port>, turn: &Turn) -> Result<Pass, PassFailure> {
+    pub(super) async fn pass(&self, port: &Arc<Port>, turn: &Turn) -> Result<Pass, PassFailure> {
         // Closed never: the semaphore lives as long as this.
         let _permit = self.passes.acquire().await;
         port.pass(turn).await
     }
 
     /// The port of an ask and the turn to work on it; `true` when it was not there before.
-    async fn take_turn(&self, spec: &PortSpec) -> (Arc<Port>, Turn, bool) {
+    pub(super) async fn take_turn(&self, spec: &PortSpec) -> (Arc<Port>, Turn, bool) {
         let id = spec.id();
         loop {
             let (port, new) = {
@@ -266,48 +277,15 @@ impl Ports {
         }
     }
 
-    fn is_current(&self, port: &Arc<Port>) -> bool {
+    pub(super) fn is_current(&self, port: &Arc<Port>) -> bool {
         self.ports().get(port.id()).is_some_and(|current| Arc::ptr_eq(current, port))
     }
 
     /// Only with the port's turn, and only when nothing of it is left.
-    fn forget(&self, port: &Arc<Port>) -> Result<(), StoreError> {
+    pub(super) fn forget(&self, port: &Arc<Port>) -> Result<(), StoreError> {
         self.ports().remove(port.id());
         self.parts.slots.release(port.id());
         self.parts.store.forget(port.id())
-    }
-
-    /// Looks after a port until it is forgotten.
-    fn tend(&self, port: &Arc<Port>) {
-        let (ports, port) = (self.clone(), Arc::clone(port));
-        tokio::spawn(async move {
-            let mut next = Instant::now() + jittered(ports.resync);
-            let mut failures = 0;
-            loop {
-                port.due(next).await;
-                let turn = port.turn().await;
-                if !ports.is_current(&port) {
-                    return;
-                }
-                match ports.pass(&port, &turn).await {
-                    Ok(Pass::Wired(_)) => {
-                        failures = 0;
-                        next = Instant::now() + jittered(ports.resync);
-                    }
-                    // The namespace went and took the port along; an ask for it makes no sense any more.
-                    Ok(Pass::Gone) => {
-                        if let Err(error) = ports.forget(&port) {
-                            warn!(port = %port.id(), error = chain(error), "could not forget a port that is gone");
-                        }
-                        return;
-                    }
-                    Err(_) => {
-                        next = Instant::now() + jittered(backoff(failures));
-                        failures = failures.saturating_add(1);
-                    }
-                }
-            }
-        });
     }
 
     /// The steps that `attach` would take now.
@@ -322,47 +300,6 @@ impl Ports {
         spec.netns_cookie = cookie(&netns).await.map_err(failed)?;
         let look = async { Session::open(&self.parts, &spec).await?.look().await }.await;
         look.map(|look| look.steps).map_err(failed)
-    }
-
-    /// Takes up every ask that an earlier agent left; returns their ports, those included whose ask cannot be read.
-    ///
-    /// # Errors
-    /// When the asks cannot be listed.
-    pub async fn adopt(&self) -> Result<BTreeSet<PortId>, StoreError> {
-        let (specs, unreadable) = self.parts.store.load()?;
-        let mut known = BTreeSet::new();
-        for error in unreadable {
-            if let StoreError::Unreadable { port: Some(port), .. } = &error {
-                known.insert(port.clone());
-            }
-            warn!(error = chain(error), "skipped a port");
-        }
-        let mut passes = Vec::new();
-        for spec in specs {
-            known.insert(spec.id());
-            let ports = self.clone();
-            passes.push(tokio::spawn(async move {
-                let (port, turn, _) = ports.take_turn(&spec).await;
-                match ports.pass(&port, &turn).await {
-                    Ok(Pass::Wired(_)) => ports.tend(&port),
-                    Ok(Pass::Gone) => {
-                        if let Err(error) = ports.forget(&port) {
-                            warn!(port = %port.id(), error = chain(error), "could not forget a port that is gone");
-                        }
-                    }
-                    // The failure stands in the port's status; its loop tries again.
-                    Err(_) => {
-                        ports.tend(&port);
-                        port.wake();
-                    }
-                }
-            }));
-        }
-        for pass in passes {
-            // It only ends early when the runtime does.
-            let _ = pass.await;
-        }
-        Ok(known)
     }
 
     /// One port.
@@ -399,6 +336,6 @@ fn lookup(id: &PortId, port: &Port) -> PortLookup {
     PortLookup { id: id.clone(), spec: port.spec(), status: port.status() }
 }
 
-fn chain(error: impl std::error::Error + Send + Sync + 'static) -> String {
+pub(super) fn chain(error: impl std::error::Error + Send + Sync + 'static) -> String {
     format!("{:#}", anyhow::Error::from(error))
 }

@@ -52,12 +52,29 @@ pub struct TapDraft {
 
 /// A step of making a tap that failed.
 #[derive(Debug, thiserror::Error)]
-#[error("{operation} for tap {name}")]
-pub struct TapError {
-    operation: &'static str,
-    name: IfName,
-    #[source]
-    source: io::Error,
+pub enum TapError {
+    /// The kernel refused it.
+    #[error("{operation} for tap {name}")]
+    Refused {
+        /// The step.
+        operation: &'static str,
+        /// The tap.
+        name: IfName,
+        /// The kernel's words.
+        #[source]
+        source: io::Error,
+    },
+    /// As in an unprivileged container.
+    #[error(
+        "turn IPv6 off for tap {name}: mount /proc/sys writable for the agent, as a privileged container has it"
+    )]
+    ReadOnlySysctl {
+        /// The tap.
+        name: IfName,
+        /// The kernel's words.
+        #[source]
+        source: io::Error,
+    },
 }
 
 impl TapDraft {
@@ -74,7 +91,7 @@ impl TapDraft {
     ) -> Result<Self, TapError> {
         let failed = |operation| {
             let name = name.clone();
-            move |source: io::Error| TapError { operation, name, source }
+            move |source: io::Error| TapError::Refused { operation, name, source }
         };
         let fd: OwnedFd = File::options()
             .read(true)
@@ -107,11 +124,7 @@ impl TapDraft {
                 .map_err(|e| failed("TUNSETGROUP")(e.into()))?;
         }
         let ifindex = if_nametoindex(name.as_str()).map_err(|e| failed("look up the index")(e.into()))?;
-        match fs::write(format!("/proc/sys/net/ipv6/conf/{name}/disable_ipv6"), "1") {
-            // A kernel without IPv6 has nothing to turn off.
-            Err(e) if e.kind() == io::ErrorKind::NotFound => {}
-            other => other.map_err(failed("turn IPv6 off"))?,
-        }
+        ipv6_is_off(name, fs::write(format!("/proc/sys/net/ipv6/conf/{name}/disable_ipv6"), "1"))?;
         Ok(Self { fd, name: name.clone(), ifindex })
     }
 
@@ -121,11 +134,37 @@ impl TapDraft {
     /// When the kernel refuses; the tap is gone then.
     pub fn keep(self) -> Result<u32, TapError> {
         // SAFETY: the descriptor is open and the argument is a number.
-        unsafe { tun_set_persist(self.fd.as_raw_fd(), 1) }.map_err(|e| TapError {
+        unsafe { tun_set_persist(self.fd.as_raw_fd(), 1) }.map_err(|e| TapError::Refused {
             operation: "TUNSETPERSIST",
             name: self.name.clone(),
             source: e.into(),
         })?;
         Ok(self.ifindex)
+    }
+}
+
+/// What the write to the tap's `disable_ipv6` came to.
+fn ipv6_is_off(name: &IfName, written: io::Result<()>) -> Result<(), TapError> {
+    let Err(source) = written else { return Ok(()) };
+    match source.kind() {
+        // A kernel without IPv6 has nothing to turn off.
+        io::ErrorKind::NotFound => Ok(()),
+        io::ErrorKind::ReadOnlyFilesystem => Err(TapError::ReadOnlySysctl { name: name.clone(), source }),
+        _ => Err(TapError::Refused { operation: "turn IPv6 off", name: name.clone(), source }),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_read_only_proc_sys_is_told_with_its_remedy() {
+        let name: IfName = "tap0".parse().unwrap();
+        let off = |errno| ipv6_is_off(&name, Err(io::Error::from_raw_os_error(errno)));
+        let text = off(libc::EROFS).unwrap_err().to_string();
+        assert!(text.contains("tap tap0") && text.contains("mount /proc/sys writable"), "{text}");
+        assert_eq!(off(libc::EACCES).unwrap_err().to_string(), "turn IPv6 off for tap tap0");
+        assert!(off(libc::ENOENT).is_ok());
     }
 }

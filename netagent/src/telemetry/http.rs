@@ -33,16 +33,22 @@ pub enum TelemetryError {
     Serve(#[source] io::Error),
 }
 
-/// Serves metrics and health on `address` for as long as it is polled. `sample` reads the ports at each scrape.
+/// Takes the address for metrics and health; who connects waits until they are served.
 ///
 /// # Errors
 /// When the address cannot be had.
+pub async fn listen(address: SocketAddr) -> Result<TcpListener, TelemetryError> {
+    TcpListener::bind(address).await.map_err(|source| TelemetryError::Listen { address, source })
+}
+
+/// Serves metrics and health for as long as it is polled. `sample` reads the ports at each scrape.
+///
+/// # Errors
+/// When the listener fails.
 pub async fn serve(
-    address: SocketAddr,
+    listener: TcpListener,
     sample: impl Fn() -> Vec<PortSample> + Send + Sync + 'static,
 ) -> Result<(), TelemetryError> {
-    let listener =
-        TcpListener::bind(address).await.map_err(|source| TelemetryError::Listen { address, source })?;
     let mut registry = Registry::default();
     registry.register_collector(Box::new(Ports { sample: Box::new(sample) }));
     let registry = Arc::new(registry);
@@ -57,5 +63,21 @@ fn metrics(registry: &Registry) -> Response {
     match encode(&mut text, registry) {
         Ok(()) => ([(header::CONTENT_TYPE, TEXT)], text).into_response(),
         Err(e) => (StatusCode::INTERNAL_SERVER_ERROR, e.to_string()).into_response(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_taken_address_is_known_before_anything_is_served() {
+        let first = listen("127.0.0.1:0".parse().unwrap()).await.unwrap();
+        let address = first.local_addr().unwrap();
+        let error = listen(address).await.unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            format!("listen on {address} for metrics; free it, or name another --metrics")
+        );
     }
 }

@@ -4,7 +4,7 @@
 mod http;
 mod metrics;
 
-pub use http::{TelemetryError, serve};
+pub use http::{TelemetryError, listen, serve};
 use netagent_common::counters::PortCounters;
 
 use crate::core::ids::PortId;

@@ -34,7 +34,7 @@ use nix::{
 
 use crate::{
     require_netns,
-    scene::{self, SOON, Scene, is_pods, lease, ping},
+    scene::{self, SOON, Scene, is_pods, lease, wait_ping},
     snapshot::Snapshot,
     traces,
 };
@@ -79,29 +79,35 @@ impl Orders {
 
     /// Takes the first steps of the plan, as an agent does; returns how many there were.
     async fn take_steps(&self) -> Result<usize> {
+        let datapath = Datapath::open(&self.directory.join("bpf"), &self.lacking)?;
         let parts = Parts {
-            datapath: Datapath::open(&self.directory.join("bpf"), &self.lacking)?,
+            slots: Arc::new(Slots::from_entries(&datapath.maps().entries()?)),
+            datapath,
             dhcp: Arc::new(dhcp::Service::new(Duration::from_secs(3600))),
-            slots: Arc::new(Slots::default()),
             store: Arc::new(SpecStore::open(&self.directory.join("ports"))?),
         };
         let spec = self.spec(&parts)?;
         parts.store.keep(&spec)?;
         let session = Session::open(&parts, &spec).await?;
-        let steps = session.look().await?.steps;
-        let lines: Vec<String> = steps.iter().map(ToString::to_string).collect();
-        let plan = self.directory.join(PLAN);
-        fs::write(&plan, lines.join("\n")).with_context(|| format!("cannot write {}", plan.display()))?;
-        for step in steps.iter().take(self.steps) {
-            session.apply(step).await?;
-        }
-        if self.steps >= steps.len() {
-            let left = session.look().await?.steps;
-            if !left.is_empty() {
-                bail!("all steps are taken, and {left:?} is left to do");
+        let mut lines = Vec::new();
+        let mut taken = 0;
+        // A look shows what the steps of the one before severed.
+        loop {
+            let steps = session.look().await?.steps;
+            if steps.is_empty() {
+                return Ok(taken);
+            }
+            lines.extend(steps.iter().map(ToString::to_string));
+            let plan = self.directory.join(PLAN);
+            fs::write(&plan, lines.join("\n")).with_context(|| format!("cannot write {}", plan.display()))?;
+            for step in &steps {
+                if taken == self.steps {
+                    return Ok(taken);
+                }
+                session.apply(step).await?;
+                taken += 1;
             }
         }
-        Ok(steps.len())
     }
 
     fn spec(&self, parts: &Parts) -> Result<PortSpec> {
@@ -211,7 +217,7 @@ fn wiring(without_tcx: bool) {
             .unwrap();
         let guest = scene.guest().unwrap();
         assert!(is_pods(lease(&guest, DhcpClient::Udhcpc).unwrap().address));
-        ping(scene.node(), &POD4.to_string()).unwrap();
+        wait_ping(scene.node(), &POD4.to_string()).unwrap();
         drop(guest);
         assert_eq!(scene.detach().unwrap().len(), 1);
         assert_eq!(

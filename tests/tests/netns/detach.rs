@@ -1,13 +1,16 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! Detach leaves the pod as it was found and the agent as it was before; cleanup does so for all ports.
 
-use std::fs;
+use std::{fs, process::Command};
 
 use netagent_tests::{
     agent::Agent,
-    attached, poll,
+    attached,
+    lease::DhcpClient,
+    poll,
+    process::{run, run_ok},
     stand_in::StandIn,
-    topology::{POD_LINK, POD4, Pod},
+    topology::{HOST_LINK, POD_LINK, POD4, Pod},
 };
 
 use crate::{
@@ -156,7 +159,15 @@ fn cleanup_takes_off_everything_and_only_when_no_agent_runs() {
         let cleanup = |scene: &Scene| scene.agent.cli(&["cleanup", "--bpffs", &bpffs, "-o", "json"]).unwrap();
         let refused = cleanup(&scene);
         assert_eq!(refused.code, 1);
+        assert!(refused.stderr.contains("another agent answers on"), "{}", refused.stderr);
+        // By another socket's name it is still that agent's BPF filesystem.
+        let mut elsewhere = Command::new(scene.agent.binary());
+        let other = scene.agent.dir().join("other/agent.sock");
+        elsewhere.arg("cleanup").arg("--socket").arg(&other).args(["--bpffs", &bpffs]);
+        let refused = run(&mut elsewhere, SOON).unwrap();
+        assert_eq!(refused.code, 1);
         assert!(refused.stderr.contains("another netagent uses"), "{}", refused.stderr);
+        assert!(!other.exists());
         assert_eq!(scene.show().unwrap()["state"], "ready");
         assert_eq!(scene.agent.json(&["status"]).unwrap().as_array().map(Vec::len), Some(2));
 
@@ -184,22 +195,43 @@ fn cleanup_takes_off_everything_and_only_when_no_agent_runs() {
 
 #[test]
 #[ignore = "needs root: cargo xtask test netns"]
-fn an_agent_without_its_state_files_sweeps_what_it_finds() {
+fn a_port_without_its_state_file_goes_on_until_it_is_asked_for_or_gone() {
     require_netns!();
     let mut scene = Scene::new().unwrap();
     scene.attach(&[]).unwrap();
-    scene.agent.kill9().unwrap();
-    for file in scene.state_files().unwrap() {
-        fs::remove_file(file).unwrap();
-    }
-    scene.agent.start().unwrap();
-    poll::try_until("pins and entry to be swept", SOON, || {
-        Ok(traces::of_ports(&scene.agent)?.is_empty().then_some(()))
-    })
-    .unwrap();
-    assert_eq!(attached::programs(scene.pod()).unwrap(), []);
-    // What is left is the tap, which carries the port's name: an ask for the port takes it up again.
-    scene.attach(&[]).unwrap();
     let guest = scene.guest().unwrap();
     configure(&guest).unwrap();
+    let programs = attached::programs(scene.pod()).unwrap();
+    let lose_state = |scene: &mut Scene| {
+        scene.agent.kill9().unwrap();
+        for file in scene.state_files().unwrap() {
+            fs::remove_file(file).unwrap();
+        }
+    };
+    lose_state(&mut scene);
+    scene.agent.start().unwrap();
+    assert_eq!(scene.agent.json(&["status"]).unwrap(), serde_json::json!([]));
+    assert!(scene.agent.log().contains("a port forwards that nobody asked for"), "{}", scene.agent.log());
+    // Its programs stay on the tap: without them the guest could send past the guard.
+    assert_eq!(attached::programs(scene.pod()).unwrap(), programs);
+    ping(scene.node(), &POD4.to_string()).unwrap();
+
+    // The tap carries the port's name: an ask for the port takes it up again, counters included.
+    let port = scene.attach(&[]).unwrap();
+    assert!(scene::number(&port, "/counters/from_vm/packets").unwrap() > 0, "{port}");
+    assert_eq!(attached::programs(scene.pod()).unwrap(), programs);
+    scene::lease(&guest, DhcpClient::Udhcpc).unwrap();
+    drop(guest);
+
+    // With the namespace gone nothing holds its traces any more.
+    lose_state(&mut scene);
+    assert!(!traces::of_ports(&scene.agent).unwrap().is_empty());
+    run_ok(Command::new("ip").args(["netns", "del", scene.pod().name()]), SOON).unwrap();
+    poll::try_until("the namespace to die", SOON, || {
+        let links = scene.node().ip_json("link show")?.to_string();
+        Ok((!links.contains(HOST_LINK)).then_some(()))
+    })
+    .unwrap();
+    scene.agent.start().unwrap();
+    traces::wait_none(&scene.agent).unwrap();
 }

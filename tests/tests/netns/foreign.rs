@@ -7,13 +7,14 @@ use netagent_tests::{
     agent::{Agent, AgentBuilder},
     attached,
     lease::DhcpClient,
+    netns::Netns,
     process::run_ok,
     topology::{POD4, Pod},
 };
 
 use crate::{
     require_netns,
-    scene::{Scene, TAP, lease, ping},
+    scene::{self, Scene, TAP, lease, ping},
     snapshot::Snapshot,
     traces,
 };
@@ -26,10 +27,10 @@ fn builder(scratch: &tempfile::TempDir, without_tcx: bool) -> AgentBuilder {
     if without_tcx { builder.arg("--without").arg("tcx") } else { builder }
 }
 
-fn clean_up(scene: &mut Scene) {
-    scene.agent.kill9().unwrap();
-    let bpffs = scene.agent.bpffs().path().to_str().unwrap().to_owned();
-    let done = scene.agent.cli(&["cleanup", "--bpffs", &bpffs]).unwrap();
+fn clean_up(agent: &mut Agent) {
+    agent.kill9().unwrap();
+    let bpffs = agent.bpffs().path().to_str().unwrap().to_owned();
+    let done = agent.cli(&["cleanup", "--bpffs", &bpffs]).unwrap();
     assert_eq!(done.code, 0, "{done:?}");
 }
 
@@ -71,7 +72,7 @@ fn a_device_with_the_taps_name_is_refused_and_survives() {
         scene.detach().unwrap();
         assert_same(&before, &scene, "after a port beside it");
         scene.attach(&["--tap", "tap1"]).unwrap();
-        clean_up(&mut scene);
+        clean_up(&mut scene.agent);
         assert_same(&before, &scene, "after cleanup");
     }
 }
@@ -113,9 +114,9 @@ const INGRESS_FILTER: &str =
 const EGRESS_FILTER: &str =
     "filter add dev eth0 egress protocol ip prio 1 u32 match ip dst 203.0.113.9/32 classid 1:1";
 
-fn tc(scene: &Scene, arguments: &str) {
+fn tc(netns: &Netns, arguments: &str) {
     let words: Vec<&str> = ["tc"].into_iter().chain(arguments.split(' ')).collect();
-    scene.pod().exec_ok(&words).unwrap();
+    netns.exec_ok(&words).unwrap();
 }
 
 #[test]
@@ -132,29 +133,44 @@ fn qdiscs_and_filters_on_the_pod_link_survive_attach_and_detach() {
         &[root],
     ];
     for without_tcx in [false, true] {
-        for case in cases {
-            let mut scene = Scene::with(Pod::default(), builder(&scratch, without_tcx)).unwrap();
-            for command in case {
-                tc(&scene, command);
+        let mut agent = builder(&scratch, without_tcx).start().unwrap();
+        let pods = cases.map(|case| {
+            let topology = Pod::default().build().unwrap();
+            case.iter().for_each(|command| tc(&topology.pod, command));
+            let before = Snapshot::take(&topology.pod).unwrap();
+            (case, topology, before)
+        });
+        let attach_all = |agent: &Agent| {
+            for (_, topology, _) in &pods {
+                scene::attach(agent, topology, &[]).unwrap();
             }
-            let before = Snapshot::take(scene.pod()).unwrap();
-            scene.attach(&[]).unwrap();
-            let guest = scene.guest().unwrap();
+        };
+        let assert_all_same = |when: &str| {
+            for (case, topology, before) in &pods {
+                let changes = before.changes(&Snapshot::take(&topology.pod).unwrap());
+                assert_eq!(changes, Vec::<String>::new(), "{case:?} {when}");
+            }
+        };
+        attach_all(&agent);
+        for (_, topology, _) in &pods {
+            let guest = scene::guest(&agent, topology).unwrap();
             lease(&guest, DhcpClient::Udhcpc).unwrap();
-            ping(scene.node(), &POD4.to_string()).unwrap();
+            ping(&topology.node, &POD4.to_string()).unwrap();
             drop(guest);
-            scene.detach().unwrap();
-            assert_same(&before, &scene, &format!("{case:?} after detach"));
-            // With a restart in between: whose qdisc it was is not forgotten.
-            scene.attach(&[]).unwrap();
-            scene.agent.kill9().unwrap();
-            scene.agent.start().unwrap();
-            scene.detach().unwrap();
-            assert_same(&before, &scene, &format!("{case:?} after a restart and detach"));
-            scene.attach(&[]).unwrap();
-            clean_up(&mut scene);
-            assert_same(&before, &scene, &format!("{case:?} after cleanup"));
+            scene::detach(&agent, topology).unwrap();
         }
+        assert_all_same("after detach");
+        // With a restart in between: whose qdisc it was is not forgotten.
+        attach_all(&agent);
+        agent.kill9().unwrap();
+        agent.start().unwrap();
+        for (_, topology, _) in &pods {
+            scene::detach(&agent, topology).unwrap();
+        }
+        assert_all_same("after a restart and detach");
+        attach_all(&agent);
+        clean_up(&mut agent);
+        assert_all_same("after cleanup");
     }
 }
 
@@ -166,7 +182,7 @@ fn filters_that_others_added_to_our_qdisc_keep_it() {
     for filter in [INGRESS_FILTER, EGRESS_FILTER] {
         let scene = Scene::with(Pod::default(), builder(&scratch, true)).unwrap();
         scene.attach(&[]).unwrap();
-        tc(&scene, filter);
+        tc(scene.pod(), filter);
         scene.detach().unwrap();
         assert_eq!(attached::programs(scene.pod()).unwrap(), []);
         assert_eq!(traces::of_ports(&scene.agent).unwrap(), Vec::<String>::new());
@@ -202,6 +218,6 @@ fn foreign_pins_survive_cleanup() {
     foreign.iter().for_each(|path| make(path));
     foreign.sort();
     scene.detach().unwrap();
-    clean_up(&mut scene);
+    clean_up(&mut scene.agent);
     assert_eq!(scene.agent.bpffs().pins().unwrap(), foreign);
 }

@@ -1,6 +1,11 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! The netns tier: real links, taps, DHCP clients and the agent's own process, in namespaces made by each test.
 
+#![expect(
+    clippy::unwrap_used,
+    reason = "every function here is part of a test, and clippy.toml frees only `#[test]` ones"
+)]
+
 mod again;
 mod attach;
 mod bad_pod;
@@ -13,6 +18,7 @@ mod hostile;
 mod kill;
 mod many;
 mod nftables;
+mod race;
 mod repair;
 mod scene;
 mod snapshot;

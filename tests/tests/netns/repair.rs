@@ -13,7 +13,7 @@ use netagent_tests::{
 
 use crate::{
     require_netns,
-    scene::{SOON, Scene, TAP, is_pods, lease, ping},
+    scene::{SOON, Scene, TAP, is_pods, lease, wait_ping},
     snapshot::Snapshot,
     traces,
 };
@@ -46,8 +46,11 @@ fn is_whole(scene: &Scene, wired: &[Attached]) -> bool {
     attached::programs(scene.pod()).is_ok_and(|now| names(&now) == names(wired))
 }
 
+/// What is done to a port, in words and in deed.
+type Damage<'a> = (&'a str, &'a dyn Fn(&Scene));
+
 /// Damages a port in one way after the other; each time it must be as before, and serve a guest.
-fn repairs(without_tcx: bool, damages: &[(&str, &dyn Fn(&Scene))]) {
+fn repairs(without_tcx: bool, damages: &[Damage<'_>]) {
     let scratch = tempfile::tempdir().unwrap();
     let scene = scene(&scratch, without_tcx);
     scene.attach(&[]).unwrap();
@@ -68,7 +71,7 @@ fn repairs(without_tcx: bool, damages: &[(&str, &dyn Fn(&Scene))]) {
         .unwrap();
         let guest = scene.guest().unwrap();
         assert!(is_pods(lease(&guest, DhcpClient::Udhcpc).unwrap().address), "{what}");
-        ping(scene.node(), &POD4.to_string()).unwrap();
+        wait_ping(scene.node(), &POD4.to_string()).unwrap();
     }
     scene.detach().unwrap();
     assert_eq!(traces::of_ports(&scene.agent).unwrap(), Vec::<String>::new());
@@ -126,7 +129,7 @@ fn a_pod_link_that_goes_down_fails_the_port_until_it_comes_back() {
     scene.wait_port("the port to come back", |port| port["state"] == "ready").unwrap();
     let guest = scene.guest().unwrap();
     lease(&guest, DhcpClient::Udhcpc).unwrap();
-    ping(scene.node(), &POD4.to_string()).unwrap();
+    wait_ping(scene.node(), &POD4.to_string()).unwrap();
 }
 
 #[test]

@@ -137,6 +137,10 @@ pub(crate) fn guest(agent: &Agent, topology: &Topology) -> Result<StandIn> {
 pub(crate) fn state_files(agent: &Agent) -> Result<Vec<PathBuf>> {
     let directory = agent.dir().join("ports");
     let mut files = Vec::new();
+    if !directory.exists() {
+        // A clean-up has removed it.
+        return Ok(files);
+    }
     for entry in fs::read_dir(&directory).with_context(|| format!("cannot list {}", directory.display()))? {
         files.push(entry.context("cannot list the state directory")?.path());
     }

@@ -1,0 +1,89 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! Looking after ports: from the asks that an earlier agent left, until they are forgotten.
+
+use std::{collections::BTreeSet, sync::Arc, time::Instant};
+
+use tracing::warn;
+
+use super::{
+    Pass, StoreError,
+    port::{Port, backoff, jittered},
+    ports::{Ports, chain},
+};
+use crate::core::ids::PortId;
+
+impl Ports {
+    /// Takes up every ask that an earlier agent left; returns their ports, those included whose ask cannot be read.
+    ///
+    /// # Errors
+    /// When the asks cannot be listed.
+    pub async fn adopt(&self) -> Result<BTreeSet<PortId>, StoreError> {
+        let (specs, unreadable) = self.parts.store.load()?;
+        let mut known = BTreeSet::new();
+        for error in unreadable {
+            if let StoreError::Unreadable { port: Some(port), .. } = &error {
+                known.insert(port.clone());
+            }
+            warn!(error = chain(error), "skipped a port");
+        }
+        let mut passes = Vec::new();
+        for spec in specs {
+            known.insert(spec.id());
+            let ports = self.clone();
+            passes.push(tokio::spawn(async move {
+                let (port, turn, _) = ports.take_turn(&spec).await;
+                match ports.pass(&port, &turn).await {
+                    Ok(Pass::Wired(_)) => ports.tend(&port),
+                    Ok(Pass::Gone) => {
+                        if let Err(error) = ports.forget(&port) {
+                            warn!(port = %port.id(), error = chain(error), "could not forget a port that is gone");
+                        }
+                    }
+                    // The failure stands in the port's status; its loop tries again.
+                    Err(_) => {
+                        ports.tend(&port);
+                        port.wake();
+                    }
+                }
+            }));
+        }
+        for pass in passes {
+            // It only ends early when the runtime does.
+            let _ = pass.await;
+        }
+        Ok(known)
+    }
+
+    /// Looks after a port until it is forgotten.
+    pub(super) fn tend(&self, port: &Arc<Port>) {
+        let (ports, port) = (self.clone(), Arc::clone(port));
+        tokio::spawn(async move {
+            let mut next = Instant::now() + jittered(ports.resync);
+            let mut failures = 0;
+            loop {
+                port.due(next).await;
+                let turn = port.turn().await;
+                if !ports.is_current(&port) {
+                    return;
+                }
+                match ports.pass(&port, &turn).await {
+                    Ok(Pass::Wired(_)) => {
+                        failures = 0;
+                        next = Instant::now() + jittered(ports.resync);
+                    }
+                    // The namespace went and took the port along; an ask for it makes no sense any more.
+                    Ok(Pass::Gone) => {
+                        if let Err(error) = ports.forget(&port) {
+                            warn!(port = %port.id(), error = chain(error), "could not forget a port that is gone");
+                        }
+                        return;
+                    }
+                    Err(_) => {
+                        next = Instant::now() + jittered(backoff(failures));
+                        failures = failures.saturating_add(1);
+                    }
+                }
+            }
+        });
+    }
+}

@@ -46,7 +46,7 @@ pub enum DropReason {
     Ethertype = 8,
     /// A VLAN tag.
     Vlan = 9,
-    /// From the guest: longer than the pod link's MTU and not to be segmented.
+    /// From the guest: longer than the pod link's MTU, or to be cut into segments that are.
     Oversized = 10,
     /// To the guest: the destination is neither the guest's nor a group.
     Destination = 11,

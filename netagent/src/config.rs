@@ -103,7 +103,7 @@ impl Config {
                 return bounds(key, path.display().to_string(), "an absolute path");
             }
         }
-        // Shorter ones would spend a guest's day on renewing; longer ones do not fit option 51 as finite.
+        // Shorter ones would spend a guest's day on renewing; longer ones would never bring it a change.
         if !(60..=31_536_000).contains(&self.lease_seconds) {
             return bounds("lease_seconds", self.lease_seconds.to_string(), "60 to 31536000");
         }

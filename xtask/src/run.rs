@@ -30,8 +30,8 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
     if !args.args.iter().any(|arg| arg.as_encoded_bytes().starts_with(b"--bpffs")) && !is_bpffs(BPFFS)? {
         mount_bpffs(privilege)?;
     }
-    let log = std::env::var_os("RUST_LOG");
-    let environment = log.as_deref().map(|filter: &OsStr| ("RUST_LOG", filter));
+    let log = std::env::var_os("NETAGENT_LOG");
+    let environment = log.as_deref().map(|filter: &OsStr| ("NETAGENT_LOG", filter));
     let error = privilege.command(&agent, environment).arg("run").args(&args.args).exec();
     Err(error).with_context(|| format!("cannot run {}", agent.display()))
 }

@@ -19,7 +19,7 @@ use std::sync::Arc;
 
 use apply::Applier;
 pub use apply::StepError;
-pub use cleanup::{CleanedUp, take_all_off};
+pub use cleanup::{CleanUpError, CleanedUp, LeftBehind, take_all_off};
 pub use discover::DiscoverError;
 pub use orphans::sweep;
 pub use pass::{Look, Pass, PassError, Session, Wired};

@@ -235,3 +235,33 @@ fn a_port_without_its_state_file_goes_on_until_it_is_asked_for_or_gone() {
     scene.agent.start().unwrap();
     traces::wait_none(&scene.agent).unwrap();
 }
+
+/// Without its ask a port's namespace cannot be found. Taking `from_vm` off its tap would let the guest send past it.
+#[test]
+#[ignore = "needs root: cargo xtask test netns"]
+fn cleanup_leaves_a_port_whole_whose_namespace_it_cannot_find() {
+    require_netns!();
+    let mut scene = Scene::new().unwrap();
+    let before = Snapshot::take(scene.pod()).unwrap();
+    let port = scene.attach(&[]).unwrap();
+    let programs = attached::programs(scene.pod()).unwrap();
+    scene.agent.kill9().unwrap();
+    for file in scene.state_files().unwrap() {
+        fs::remove_file(file).unwrap();
+    }
+    let bpffs = scene.agent.bpffs().path().to_str().unwrap().to_owned();
+    let done = scene.agent.cli(&["cleanup", "--bpffs", &bpffs]).unwrap();
+    assert_eq!(attached::programs(scene.pod()).unwrap(), programs, "{done:?}");
+    assert_eq!(done.code, 1, "{done:?}");
+    assert!(done.stderr.contains(port["id"].as_str().unwrap()), "{done:?}");
+    assert!(done.stderr.contains("attach it again"), "{done:?}");
+
+    // What the message says helps.
+    scene.agent.start().unwrap();
+    scene.attach(&[]).unwrap();
+    scene.agent.kill9().unwrap();
+    let done = scene.agent.cli(&["cleanup", "--bpffs", &bpffs]).unwrap();
+    assert_eq!(done.code, 0, "{done:?}");
+    assert_unchanged(&scene, &before);
+    assert_eq!(scene.agent.bpffs().pins().unwrap(), Vec::<std::path::PathBuf>::new());
+}

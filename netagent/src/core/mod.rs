@@ -11,6 +11,7 @@ pub mod observed;
 pub mod owned;
 pub mod plan;
 pub mod pod;
+pub mod program;
 pub mod render;
 pub mod spec;
 pub mod tier;

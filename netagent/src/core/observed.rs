@@ -3,7 +3,7 @@
 
 use netagent_common::maps;
 
-use super::{guest::Guest, plan::Program, spec::owner_text, tier::Hook};
+use super::{guest::Guest, program::Program, spec::owner_text, tier::Hook};
 
 /// One port as it is.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

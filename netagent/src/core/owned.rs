@@ -4,7 +4,7 @@
 //! The rule is lopsided on purpose: an object that does not carry our name is never touched, even if that leaks one
 //! of ours.
 
-use super::{ids::PortId, plan::Program};
+use super::{ids::PortId, program::Program};
 
 /// Directory of all pins below the BPF filesystem.
 pub const PIN_ROOT: &str = "netagent";

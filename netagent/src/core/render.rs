@@ -6,16 +6,7 @@ use std::fmt;
 use ipnet::IpNet;
 use netagent_common::maps::{self, PEER};
 
-use super::{
-    ids::MacAddr,
-    plan::{Program, Step},
-};
-
-impl fmt::Display for Program {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(self.symbol())
-    }
-}
+use super::{ids::MacAddr, plan::Step, program::Program};
 
 impl fmt::Display for Step {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -4,7 +4,7 @@
 use std::{io, path::PathBuf};
 
 use crate::{
-    core::{ids::IfName, plan::Program},
+    core::{ids::IfName, program::Program},
     sys::{bpffs::BpffsError, netns::NetnsError},
 };
 

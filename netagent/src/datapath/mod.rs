@@ -14,11 +14,11 @@ pub use error::DatapathError;
 pub use maps::Maps;
 pub use object::{Feature, Object};
 pub use pins::Pins;
-pub use programs::LinkPin;
+pub use programs::{LinkPin, Place};
 pub use punt::PuntRing;
 
 use crate::{
-    core::{plan::Program, tier::KernelFeatures},
+    core::{program::Program, tier::KernelFeatures},
     sys::bpffs::{self, BpffsLock},
 };
 

@@ -8,7 +8,7 @@ use aya::{
 };
 
 use super::{DatapathError, Pins, maps};
-use crate::core::{plan::Program, tier::KernelFeatures};
+use crate::core::{program::Program, tier::KernelFeatures};
 
 static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/netagent-bpf"));
 

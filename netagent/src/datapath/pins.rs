@@ -12,7 +12,7 @@ use super::DatapathError;
 use crate::core::{
     ids::PortId,
     owned::{self, PIN_ROOT},
-    plan::Program,
+    program::Program,
 };
 
 /// The paths of all pins of this ABI.

@@ -18,7 +18,7 @@ use crate::{
     core::{
         ids::{IfName, PortId},
         owned::{FILTER_HANDLE, FILTER_PRIORITY},
-        plan::Program,
+        program::Program,
         tier::Hook,
     },
     sys::{bpf_link, netns::Netns},
@@ -38,6 +38,23 @@ pub enum LinkPin {
         /// The program, by its id in the kernel.
         program_id: u32,
     },
+}
+
+/// Where a program goes.
+#[derive(Clone, Copy, Debug)]
+pub struct Place<'a> {
+    /// The port's namespace.
+    pub netns: &'a Netns,
+    /// The port.
+    pub port: &'a PortId,
+    /// Which program.
+    pub program: Program,
+    /// On which hook.
+    pub hook: Hook,
+    /// For which slot it is loaded.
+    pub slot: u32,
+    /// On the ingress of which device.
+    pub ifname: &'a IfName,
 }
 
 impl Datapath {
@@ -97,56 +114,45 @@ impl Datapath {
         Ok(!programs.is_empty())
     }
 
-    /// Loads `program` for `slot` and attaches it to the ingress of `ifname`.
+    /// Loads a program and attaches it.
     ///
     /// # Errors
     /// When the kernel refuses it; nothing stays attached then.
-    pub async fn attach(
-        &self,
-        netns: &Netns,
-        port: &PortId,
-        program: Program,
-        hook: Hook,
-        slot: u32,
-        ifname: &IfName,
-    ) -> Result<(), DatapathError> {
-        let mut ebpf = self.shared.object.load(self.pins(), slot)?;
-        object::verified(&mut ebpf, program)?;
-        if hook == Hook::Tcx {
-            self.pins().make_port(port)?;
+    pub async fn attach(&self, place: &Place<'_>) -> Result<(), DatapathError> {
+        if place.hook == Hook::Tcx {
+            self.pins().make_port(place.port)?;
         }
-        let path = self.pins().link(port, program);
-        let name = ifname.clone();
-        let attached = netns.run(move || attach_here(ebpf, program, hook, &name, &path)).await?;
-        attached.map_err(|e| {
-            self.pins().prune_port(port);
-            DatapathError::Attach { program, ifname: ifname.clone(), source: Box::new(e) }
-        })
+        let attached = self.put(place, attach_here).await;
+        if attached.is_err() {
+            self.pins().prune_port(place.port);
+        }
+        attached
     }
 
-    /// Puts this agent's `program` in the place of the one that is attached. No packet sees neither or both.
+    /// Puts this agent's program in the place of the one that is attached. No packet sees neither or both.
     ///
     /// # Errors
     /// When the kernel refuses it; the other one stays then.
-    pub async fn replace(
-        &self,
-        netns: &Netns,
-        port: &PortId,
-        program: Program,
-        hook: Hook,
-        slot: u32,
-        ifname: &IfName,
-    ) -> Result<(), DatapathError> {
+    pub async fn replace(&self, place: &Place<'_>) -> Result<(), DatapathError> {
+        self.put(place, replace_here).await
+    }
+
+    async fn put(&self, place: &Place<'_>, how: Put) -> Result<(), DatapathError> {
+        let Place { netns, port, program, hook, slot, ifname } = *place;
         let mut ebpf = self.shared.object.load(self.pins(), slot)?;
         object::verified(&mut ebpf, program)?;
         let path = self.pins().link(port, program);
         let name = ifname.clone();
-        netns
-            .run(move || replace_here(ebpf, program, hook, &name, &path))
-            .await?
-            .map_err(|e| DatapathError::Attach { program, ifname: ifname.clone(), source: Box::new(e) })
+        netns.run(move || how(ebpf, program, hook, &name, &path)).await?.map_err(|e| DatapathError::Attach {
+            program,
+            ifname: ifname.clone(),
+            source: Box::new(e),
+        })
     }
 }
+
+/// What the thread does that has entered the namespace.
+type Put = fn(Ebpf, Program, Hook, &IfName, &Path) -> Result<(), ProgramError>;
 
 /// In the thread that has entered the namespace: the kernel looks the device up there.
 fn attach_here(

@@ -9,11 +9,12 @@ use crate::{
     core::{
         ids::{IfName, PortId},
         owned,
-        plan::{Program, Step},
+        plan::Step,
+        program::Program,
         spec::{PortSpec, TapSpec},
         tier::Hook,
     },
-    datapath::DatapathError,
+    datapath::{DatapathError, Place},
     dhcp::Served,
     netlink::NetlinkError,
     sys::{
@@ -88,8 +89,7 @@ impl<'a> Applier<'a> {
             Step::RemoveSeveredPin(program) => Ok(datapath.pins().remove_link(&self.id, *program)?),
             Step::Attach { program, hook, slot } => self.attach(*program, *hook, *slot).await,
             Step::Replace { program, hook, slot } => {
-                let netns = &self.inside()?.netns;
-                Ok(datapath.replace(netns, &self.id, *program, *hook, *slot, self.device(*program)).await?)
+                Ok(datapath.replace(&self.place(*program, *hook, *slot)?).await?)
             }
             Step::Serve { slot, guest } => {
                 let served = Served {
@@ -136,13 +136,16 @@ impl<'a> Applier<'a> {
     }
 
     async fn attach(&self, program: Program, hook: Hook, slot: u32) -> Result<(), StepError> {
-        let device = self.device(program);
         // The tap needs a clsact of its own; it goes with the tap. The pod link's is a step, because it stays.
         if hook == Hook::Clsact && program == Program::FromVm {
             self.inside()?.netlink.add_clsact(self.tap_ifindex().await?).await?;
         }
+        Ok(self.parts.datapath.attach(&self.place(program, hook, slot)?).await?)
+    }
+
+    fn place(&self, program: Program, hook: Hook, slot: u32) -> Result<Place<'_>, StepError> {
         let netns = &self.inside()?.netns;
-        Ok(self.parts.datapath.attach(netns, &self.id, program, hook, slot, device).await?)
+        Ok(Place { netns, port: &self.id, program, hook, slot, ifname: device(self.spec, program) })
     }
 
     async fn detach_to_vm(&self, hook: Hook) -> Result<(), StepError> {
@@ -166,10 +169,6 @@ impl<'a> Applier<'a> {
 
     fn inside(&self) -> Result<&'a Inside, StepError> {
         self.inside.ok_or(StepError::NetnsGone)
-    }
-
-    fn device(&self, program: Program) -> &IfName {
-        device(self.spec, program)
     }
 
     /// Index of the tap, if it is still ours: the name may have changed hands since the plan was made.

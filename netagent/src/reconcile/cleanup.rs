@@ -5,7 +5,7 @@ use tracing::warn;
 
 use super::{Parts, PassError, StoreError, pass::Session};
 use crate::{
-    core::{ids::PortId, plan::Program},
+    core::{ids::PortId, program::Program},
     datapath::{DatapathError, LinkPin},
 };
 

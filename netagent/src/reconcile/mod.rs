@@ -4,6 +4,7 @@
 mod apply;
 mod cleanup;
 mod discover;
+mod error;
 mod observe;
 mod orphans;
 mod pass;
@@ -21,8 +22,9 @@ use apply::Applier;
 pub use apply::StepError;
 pub use cleanup::{CleanUpError, CleanedUp, LeftBehind, take_all_off};
 pub use discover::DiscoverError;
+pub use error::PassError;
 pub use orphans::sweep;
-pub use pass::{Look, Pass, PassError, Session, Wired};
+pub use pass::{Look, Pass, Session, Wired};
 pub use port::{PassFailure, PortState, PortStatus};
 pub use ports::{PortLookup, Ports, RequestError};
 pub use punt::serve_punted;

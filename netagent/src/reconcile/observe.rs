@@ -1,14 +1,14 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! Reads what a port is now: kernel, pins, maps and the hand-off.
 
-use super::{Parts, pass::PassError};
+use super::{Parts, PassError};
 use crate::{
     core::{
         desired::entry_id,
         ids::{IfName, PortId},
         observed::{Clsact, Observed, ObservedProgram, ObservedTap, Tap},
         owned,
-        plan::Program,
+        program::Program,
         spec::PortSpec,
         tier::Hook,
     },

@@ -7,7 +7,7 @@ use tracing::warn;
 
 use super::Parts;
 use crate::{
-    core::{desired::entry_id, ids::PortId, plan::Program, tier::Hook},
+    core::{desired::entry_id, ids::PortId, program::Program, tier::Hook},
     datapath::{DatapathError, LinkPin},
 };
 

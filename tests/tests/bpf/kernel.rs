@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! The compiled programs in this kernel: what they say is what the host says.
 
-use netagent::core::plan::Program;
+use netagent::core::program::Program;
 use netagent_common::{
     counters::DropReason,
     maps::{Bucket, MAX_PORTS, PuntKind},

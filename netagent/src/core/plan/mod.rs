@@ -11,34 +11,13 @@ use super::{
     guest::Guest,
     ids::IfName,
     observed::{Clsact, Observed, ObservedProgram, ObservedTap, Tap},
+    program::Program,
     spec::TapSpec,
     tier::Hook,
 };
 
 #[cfg(test)]
 mod tests;
-
-/// The two programs of a port.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Program {
-    /// On the tap's ingress: what the guest sends.
-    FromVm,
-    /// On the pod link's ingress: what is sent to the guest.
-    ToVm,
-}
-
-impl Program {
-    /// Both, in the order in which they are attached.
-    pub const ALL: [Self; 2] = [Self::FromVm, Self::ToVm];
-
-    /// Its symbol in the eBPF object, which is also its name in the kernel.
-    pub fn symbol(self) -> &'static str {
-        match self {
-            Self::FromVm => "from_vm",
-            Self::ToVm => "to_vm",
-        }
-    }
-}
 
 /// One action of a plan.
 #[derive(Clone, Debug, PartialEq, Eq)]

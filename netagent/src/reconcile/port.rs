@@ -129,7 +129,7 @@ impl Port {
 
     fn record(&self, spec: &PortSpec, result: &Result<Pass, PassError>, took: Duration) {
         let mut status = self.status.lock().unwrap_or_else(PoisonError::into_inner);
-        let elapsed_ms = took.as_secs_f64() * 1e3;
+        let elapsed_ms = took.as_micros() as f64 / 1e3;
         match result {
             Ok(Pass::Wired(wired)) => {
                 if status.state != PortState::Ready {

@@ -90,18 +90,18 @@ pub(crate) fn run(args: Args) -> Result<()> {
 fn prepare() -> Result<PathBuf> {
     setup::ensure(&[setup::Need::Build, setup::Need::Demo])?;
     let agent = build::agent()?;
-    image()?;
+    make_image()?;
     Ok(agent)
 }
 
-fn image() -> Result<Image> {
+fn make_image() -> Result<()> {
     let step = Step::start("image");
     let image = Image::ensure(&|text| step.note(text));
     match image.as_ref().map_err(|error| anyhow!("{error:#}")).and_then(Image::kernel_version) {
         Ok(version) => step.end("ok", &format!("guest kernel {version}, busybox, iperf3, real DHCP clients")),
         Err(_) => step.end("FAILED", ""),
     }
-    image
+    image.map(drop)
 }
 
 /// Goes on as root: here if it is, else by starting this very command again through sudo.
@@ -126,7 +126,8 @@ fn story(args: &Args, agent: &Path) -> Result<()> {
     if args.keep {
         kept::check_none()?;
     }
-    let image = image()?;
+    // Made, and told of, by `prepare`.
+    let image = Image::ensure(&|_| ())?;
     let plan = story::Plan { image, client: args.client, seconds: args.seconds };
     let told = (|| {
         let (netagent, stage) = netagent::play(&plan, agent, args.keep)?;

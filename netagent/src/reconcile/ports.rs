@@ -281,11 +281,22 @@ impl Ports {
         self.ports().get(port.id()).is_some_and(|current| Arc::ptr_eq(current, port))
     }
 
-    /// Only with the port's turn, and only when nothing of it is left.
+    /// Only with the port's turn, and only when nothing of it is left but what this agent did not make.
     pub(super) fn forget(&self, port: &Arc<Port>) -> Result<(), StoreError> {
         self.ports().remove(port.id());
-        self.parts.slots.release(port.id());
+        self.release_unwritten_slot(port.id());
         self.parts.store.forget(port.id())
+    }
+
+    /// Lets go of a slot that was claimed and not written. One with an entry is freed when the entry is erased: a port
+    /// whose ask was lost may still forward by it, and another port must not get it.
+    fn release_unwritten_slot(&self, port: &PortId) {
+        let Some(slot) = self.parts.slots.of(port) else { return };
+        match self.parts.datapath.maps().entry(slot) {
+            Ok(None) => self.parts.slots.release(port),
+            Ok(Some(_)) => {}
+            Err(error) => warn!(%port, slot, error = chain(error), "kept a slot that cannot be read"),
+        }
     }
 
     /// The steps that `attach` would take now.

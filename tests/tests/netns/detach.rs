@@ -216,6 +216,12 @@ fn a_port_without_its_state_file_goes_on_until_it_is_asked_for_or_gone() {
     assert_eq!(attached::programs(scene.pod()).unwrap(), programs);
     ping(scene.node(), &POD4.to_string()).unwrap();
 
+    // An ask for it that is refused does not give its slot away: the programs go on reading it.
+    assert_eq!(scene.try_attach(&["--queues", "4"]).unwrap().code, 1);
+    let second = Pod::default().build().unwrap();
+    let plan = scene.agent.json(&["plan", "--netns", scene::path(&second.pod).unwrap()]).unwrap();
+    assert!(plan["steps"].to_string().contains("write entry 1:"), "{plan}");
+
     // The tap carries the port's name: an ask for the port takes it up again, counters included.
     let port = scene.attach(&[]).unwrap();
     assert!(scene::number(&port, "/counters/from_vm/packets").unwrap() > 0, "{port}");

@@ -3,7 +3,7 @@
 
 use std::{
     env,
-    ffi::OsStr,
+    ffi::{OsStr, OsString},
     io::{IsTerminal as _, stdin},
     os::unix::fs::PermissionsExt as _,
     path::PathBuf,
@@ -53,12 +53,17 @@ impl Privilege {
         }
     }
 
-    /// `program` as root. `environment` is handed over explicitly: sudo clears its own.
+    /// `program` as root. `environment` is handed over explicitly: sudo clears its own. A user's `PATH` is given the
+    /// system's programs, which root needs.
     pub(crate) fn command<'a>(
         self,
         program: impl AsRef<OsStr>,
         environment: impl IntoIterator<Item = (&'a str, &'a OsStr)>,
     ) -> Command {
+        let environment = environment.into_iter().map(|(variable, value)| match variable {
+            "PATH" => (variable, with_system_programs(value)),
+            _ => (variable, value.to_owned()),
+        });
         match self {
             Self::Root => {
                 let mut command = Command::new(program);
@@ -89,13 +94,33 @@ impl Privilege {
     }
 }
 
+/// Where Debian keeps programs for root, left out of a user's `PATH`.
+const SYSTEM_PROGRAMS: [&str; 3] = ["/usr/local/sbin", "/usr/sbin", "/sbin"];
+
+fn with_system_programs(path: &OsStr) -> OsString {
+    SYSTEM_PROGRAMS.iter().fold(path.to_owned(), |mut path, folder| {
+        path.push(":");
+        path.push(folder);
+        path
+    })
+}
+
 /// `name` on `PATH` or among the system's programs, which Debian leaves out of a user's `PATH`.
 pub(crate) fn find_program(name: &str) -> Option<PathBuf> {
     let path = env::var_os("PATH").unwrap_or_default();
-    env::split_paths(&path)
-        .chain(["/usr/local/sbin", "/usr/sbin", "/sbin"].map(PathBuf::from))
-        .map(|dir| dir.join(name))
-        .find(|file| {
-            file.metadata().is_ok_and(|meta| meta.is_file() && meta.permissions().mode() & 0o111 != 0)
-        })
+    env::split_paths(&path).chain(SYSTEM_PROGRAMS.map(PathBuf::from)).map(|dir| dir.join(name)).find(|file| {
+        file.metadata().is_ok_and(|meta| meta.is_file() && meta.permissions().mode() & 0o111 != 0)
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn root_finds_its_programs_by_a_user_s_path() {
+        let command = Privilege::Sudo.command("true", [("PATH", OsStr::new("/usr/bin:/bin"))]);
+        let words: Vec<_> = command.get_args().collect();
+        assert_eq!(words, ["env", "PATH=/usr/bin:/bin:/usr/local/sbin:/usr/sbin:/sbin", "true"]);
+    }
 }

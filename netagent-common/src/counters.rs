@@ -54,11 +54,13 @@ pub enum DropReason {
     PuntRate = 12,
     /// For the agent, but the ring is full or absent.
     PuntFull = 13,
+    /// From the pod's own stack, which must not speak with the guest's identity.
+    PodStack = 14,
 }
 
 impl DropReason {
     /// All reasons, in the order of their numbers.
-    pub const ALL: [Self; 14] = [
+    pub const ALL: [Self; 15] = [
         Self::Unconfigured,
         Self::Malformed,
         Self::SourceMac,
@@ -73,6 +75,7 @@ impl DropReason {
         Self::Destination,
         Self::PuntRate,
         Self::PuntFull,
+        Self::PodStack,
     ];
 
     /// The stable name in JSON, metrics and tables.
@@ -92,6 +95,7 @@ impl DropReason {
             Self::Destination => "destination",
             Self::PuntRate => "punt_rate",
             Self::PuntFull => "punt_full",
+            Self::PodStack => "pod_stack",
         }
     }
 }

@@ -15,4 +15,4 @@ pub mod policy;
 pub mod wire;
 
 /// Version of every layout in [`maps`]; part of the pin path, so that two versions never share a map.
-pub const ABI_VERSION: u32 = 1;
+pub const ABI_VERSION: u32 = 2;

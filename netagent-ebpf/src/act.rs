@@ -2,7 +2,7 @@
 //! The actions: out to the node, into the tap, up to the agent.
 
 use aya_ebpf::{
-    bindings::TC_ACT_SHOT,
+    bindings::{TC_ACT_SHOT, TC_ACT_UNSPEC},
     helpers::{
         bpf_ktime_get_ns, bpf_redirect, bpf_redirect_peer, bpf_skb_change_type, generated::bpf_skb_load_bytes,
     },
@@ -18,6 +18,8 @@ use netagent_common::{
 use crate::maps;
 
 pub(crate) const SHOT: i32 = TC_ACT_SHOT;
+/// On to the next program of the hook: somebody else's may have a say too.
+pub(crate) const NEXT: i32 = TC_ACT_UNSPEC;
 
 /// `PACKET_HOST` and `PACKET_OTHERHOST` of include/uapi/linux/if_packet.h.
 const PACKET_HOST: u32 = 0;

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! The two programs. A shell around `netagent_common::policy`: packet access, maps, redirect; no decisions.
+//! The programs. A shell around `netagent_common::policy`: packet access, maps, redirect; no decisions.
 #![no_std]
 #![no_main]
 #![expect(
@@ -30,6 +30,24 @@ pub fn from_vm(ctx: TcContext) -> i32 {
 #[classifier]
 pub fn to_vm(ctx: TcContext) -> i32 {
     run(ctx, Direction::ToVm)
+}
+
+/// On the pod link's egress: what leaves the pod.
+#[classifier]
+pub fn from_pod(ctx: TcContext) -> i32 {
+    let (Some(counters), Some(port)) = (maps::counters(), maps::port()) else { return act::SHOT };
+    let verdict = if port.flags & ACTIVE == 0 {
+        Verdict::Drop(DropReason::Unconfigured)
+    } else {
+        // SAFETY: the verifier turns this field read of the context into a read of the kernel's skb.
+        policy::from_pod(unsafe { (*ctx.skb.skb).ingress_ifindex }, port)
+    };
+    match verdict {
+        Verdict::Forward => act::NEXT,
+        Verdict::Drop(reason) => refuse(counters, reason, frame::meta(&ctx)),
+        // Nothing that leaves by the pod link is for the agent.
+        Verdict::Punt(_) => act::SHOT,
+    }
 }
 
 #[derive(Clone, Copy)]

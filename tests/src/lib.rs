@@ -12,6 +12,7 @@ pub mod interrupt;
 pub mod iperf;
 pub mod lease;
 pub mod netns;
+pub mod packet_socket;
 pub mod ping;
 pub mod poll;
 pub mod process;

@@ -1,9 +1,11 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! Frame and port in, verdict out. No maps, no helpers, no clock: the host tests what the kernel runs.
 
+mod from_pod;
 mod from_vm;
 mod to_vm;
 
+pub use from_pod::from_pod;
 pub use from_vm::from_vm;
 pub use to_vm::to_vm;
 

@@ -16,6 +16,8 @@ pub struct Observed {
     pub slot: Option<u32>,
     /// `from_vm` on the tap.
     pub from_vm: ObservedProgram,
+    /// `from_pod` on the pod link.
+    pub from_pod: ObservedProgram,
     /// `to_vm` on the pod link.
     pub to_vm: ObservedProgram,
     /// The clsact qdisc of the pod link.
@@ -29,6 +31,7 @@ impl Observed {
     pub fn program(&self, program: Program) -> ObservedProgram {
         match program {
             Program::FromVm => self.from_vm,
+            Program::FromPod => self.from_pod,
             Program::ToVm => self.to_vm,
         }
     }
@@ -72,7 +75,7 @@ impl Tap {
     }
 }
 
-/// One of the two programs.
+/// One of the programs.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum ObservedProgram {
     /// Neither attached nor pinned.
@@ -99,4 +102,6 @@ pub enum Clsact {
     Ours,
     /// It is there, and holds somebody else's filters.
     Shared,
+    /// In its place is an ingress qdisc, which has no egress.
+    IngressOnly,
 }

@@ -1,27 +1,56 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! The two programs, by name.
+//! The programs, by name.
 
 use std::fmt;
 
-/// The two programs of a port.
+/// The programs of a port.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Program {
     /// On the tap's ingress: what the guest sends.
     FromVm,
+    /// On the pod link's egress: what leaves the pod.
+    FromPod,
     /// On the pod link's ingress: what is sent to the guest.
     ToVm,
 }
 
+/// The side of a device that a program is on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Side {
+    /// What comes in through the device.
+    Ingress,
+    /// What goes out through it.
+    Egress,
+}
+
 impl Program {
-    /// Both, in the order in which they are attached.
-    pub const ALL: [Self; 2] = [Self::FromVm, Self::ToVm];
+    /// All, in the order in which they are attached: the pod's stack falls silent before the guest can be heard.
+    pub const ALL: [Self; 3] = [Self::FromVm, Self::FromPod, Self::ToVm];
 
     /// Its symbol in the eBPF object, which is also its name in the kernel.
     pub fn symbol(self) -> &'static str {
         match self {
             Self::FromVm => "from_vm",
+            Self::FromPod => "from_pod",
             Self::ToVm => "to_vm",
         }
+    }
+
+    /// The side of its device that it is on.
+    pub fn side(self) -> Side {
+        match self {
+            Self::FromVm | Self::ToVm => Side::Ingress,
+            Self::FromPod => Side::Egress,
+        }
+    }
+}
+
+impl fmt::Display for Side {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Self::Ingress => "ingress",
+            Self::Egress => "egress",
+        })
     }
 }
 

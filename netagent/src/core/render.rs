@@ -24,10 +24,10 @@ impl fmt::Display for Step {
             Self::AddClsact => f.write_str("add a clsact qdisc to the pod link"),
             Self::RemoveSeveredPin(program) => write!(f, "remove the pin of {program}, whose device is gone"),
             Self::Attach { program, hook, slot } => {
-                write!(f, "attach {program} for slot {slot} to {} ingress by {hook}", device(*program))
+                write!(f, "attach {program} for slot {slot} to {} by {hook}", place(*program))
             }
             Self::Replace { program, hook, slot } => {
-                write!(f, "replace {program} for slot {slot} on {} ingress by {hook}", device(*program))
+                write!(f, "replace {program} for slot {slot} on {} by {hook}", place(*program))
             }
             Self::Serve { slot, guest } => {
                 let addresses: Vec<_> = guest.addresses.iter().map(IpNet::to_string).collect();
@@ -36,18 +36,21 @@ impl fmt::Display for Step {
             Self::SetTapUp => f.write_str("set the tap up"),
             Self::StopServing(slot) => write!(f, "stop serving slot {slot}"),
             Self::DeleteTap { name, .. } => write!(f, "delete tap {name}"),
-            Self::DetachToVm(hook) => write!(f, "detach to_vm from pod link ingress by {hook}"),
+            Self::Detach { program, hook } => {
+                write!(f, "detach {program} from {} by {hook}", place(*program))
+            }
             Self::RemoveClsact => f.write_str("remove the clsact qdisc of the pod link"),
             Self::EraseEntry(slot) => write!(f, "erase entry {slot}"),
         }
     }
 }
 
-fn device(program: Program) -> &'static str {
-    match program {
+fn place(program: Program) -> String {
+    let device = match program {
         Program::FromVm => "tap",
-        Program::ToVm => "pod link",
-    }
+        Program::FromPod | Program::ToVm => "pod link",
+    };
+    format!("{device} {}", program.side())
 }
 
 struct EntryText<'a>(&'a maps::Port);

@@ -38,7 +38,7 @@ struct Shared {
 }
 
 impl Datapath {
-    /// Takes the pins below `bpffs` for this process, makes the maps or finds them again, and loads both programs
+    /// Takes the pins below `bpffs` for this process, makes the maps or finds them again, and loads every program
     /// once to see that this kernel takes them.
     ///
     /// # Errors
@@ -75,7 +75,8 @@ impl Datapath {
     pub fn tag(&self, program: Program) -> u64 {
         match program {
             Program::FromVm => self.shared.tags[0],
-            Program::ToVm => self.shared.tags[1],
+            Program::FromPod => self.shared.tags[1],
+            Program::ToVm => self.shared.tags[2],
         }
     }
 

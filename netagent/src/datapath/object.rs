@@ -76,7 +76,7 @@ impl Object {
         loader.load(OBJECT).map_err(|e| DatapathError::Object(Box::new(e)))
     }
 
-    /// Loads both programs and lets them go again: their tags.
+    /// Loads all programs and lets them go again: their tags.
     pub(super) fn tags(&self, pins: &Pins) -> Result<[u64; Program::ALL.len()], DatapathError> {
         let mut ebpf = self.load(pins, 0)?;
         let mut tags = [0; Program::ALL.len()];

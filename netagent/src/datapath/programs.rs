@@ -18,7 +18,7 @@ use crate::{
     core::{
         ids::{IfName, PortId},
         owned::{FILTER_HANDLE, FILTER_PRIORITY},
-        program::Program,
+        program::{Program, Side},
         tier::Hook,
     },
     sys::{bpf_link, netns::Netns},
@@ -53,7 +53,7 @@ pub struct Place<'a> {
     pub hook: Hook,
     /// For which slot it is loaded.
     pub slot: u32,
-    /// On the ingress of which device.
+    /// On which device; on which side of it, the program says.
     pub ifname: &'a IfName,
 }
 
@@ -98,20 +98,29 @@ impl Datapath {
         Ok(false)
     }
 
-    /// Whether somebody has a tcx program on the egress of `ifname`.
+    /// Whether somebody else has a tcx program on the egress of the port's pod link, `ifname`.
     ///
     /// # Errors
     /// When the device cannot be asked.
-    pub async fn has_tcx_egress(&self, netns: &Netns, ifname: &IfName) -> Result<bool, DatapathError> {
+    pub async fn has_foreign_tcx_egress(
+        &self,
+        netns: &Netns,
+        port: &PortId,
+        ifname: &IfName,
+    ) -> Result<bool, DatapathError> {
         if !self.features().tcx {
             return Ok(false);
         }
+        let ours = match self.link_pin(port, Program::FromPod)? {
+            LinkPin::Attached { program_id, .. } => Some(program_id),
+            LinkPin::Absent | LinkPin::Severed => None,
+        };
         let name = ifname.clone();
         let query =
             netns.run(move || SchedClassifier::query_tcx(name.as_str(), TcAttachType::Egress)).await?;
         let (_, programs) =
             query.map_err(|e| DatapathError::Query { ifname: ifname.clone(), source: Box::new(e) })?;
-        Ok(!programs.is_empty())
+        Ok(programs.iter().any(|program| Some(program.id()) != ours))
     }
 
     /// Loads a program and attaches it.
@@ -171,7 +180,7 @@ fn attach_here(
             classid: None,
         }),
     };
-    let id = classifier.attach_with_options(ifname.as_str(), TcAttachType::Ingress, options)?;
+    let id = classifier.attach_with_options(ifname.as_str(), side(program), options)?;
     keep(classifier.take_link(id)?, hook, pin)
 }
 
@@ -189,7 +198,7 @@ fn replace_here(
         }
         Hook::Clsact => SchedClassifierLink::attached(
             ifname.as_str(),
-            TcAttachType::Ingress,
+            side(program),
             FILTER_PRIORITY,
             FILTER_HANDLE.into(),
             None,
@@ -215,6 +224,13 @@ fn keep(link: SchedClassifierLink, hook: Hook, pin: &Path) -> Result<(), Program
         Hook::Clsact => std::mem::forget(link),
     }
     Ok(())
+}
+
+fn side(program: Program) -> TcAttachType {
+    match program.side() {
+        Side::Ingress => TcAttachType::Ingress,
+        Side::Egress => TcAttachType::Egress,
+    }
 }
 
 fn classifier(ebpf: &mut Ebpf, program: Program) -> Result<&mut SchedClassifier, ProgramError> {

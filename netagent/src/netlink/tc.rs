@@ -13,6 +13,7 @@ use rtnetlink::{
 };
 
 use super::{Netlink, NetlinkError};
+use crate::core::program::Side;
 
 /// What sits on a link's ingress.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -103,42 +104,44 @@ impl Netlink {
             .unwrap_or(IngressQdisc::Absent))
     }
 
-    /// The filters on the link's ingress.
+    /// The filters on one side of the link.
     ///
     /// # Errors
     /// When the kernel refuses.
-    pub async fn ingress_filters(&self, ifindex: u32) -> Result<Vec<BpfFilter>, NetlinkError> {
-        let request = self.handle.traffic_filter(ifindex.cast_signed()).get().ingress().execute();
+    pub async fn filters(&self, ifindex: u32, side: Side) -> Result<Vec<BpfFilter>, NetlinkError> {
+        let request = self.handle.traffic_filter(ifindex.cast_signed()).get();
+        let request = match side {
+            Side::Ingress => request.ingress(),
+            Side::Egress => request.egress(),
+        };
         let messages: Vec<TcMessage> =
-            self.ask("list ingress filters of link", &ifindex, request.try_collect()).await?;
+            self.ask("list filters of link", &ifindex, request.execute().try_collect()).await?;
         Ok(messages.iter().filter_map(filter).collect())
     }
 
-    /// Whether the link has a filter on egress.
-    ///
-    /// # Errors
-    /// When the kernel refuses.
-    pub async fn has_egress_filters(&self, ifindex: u32) -> Result<bool, NetlinkError> {
-        let request = self.handle.traffic_filter(ifindex.cast_signed()).get().egress().execute();
-        let messages: Vec<TcMessage> =
-            self.ask("list egress filters of link", &ifindex, request.try_collect()).await?;
-        Ok(messages.iter().any(|m| filter(m).is_some()))
-    }
-
-    /// Deletes one ingress filter.
+    /// Deletes one filter.
     ///
     /// # Errors
     /// When the kernel refuses; see [`NetlinkError::is_gone`].
-    pub async fn delete_ingress_filter(&self, ifindex: u32, filter: &BpfFilter) -> Result<(), NetlinkError> {
+    pub async fn delete_filter(
+        &self,
+        ifindex: u32,
+        side: Side,
+        filter: &BpfFilter,
+    ) -> Result<(), NetlinkError> {
+        let minor = match side {
+            Side::Ingress => TcHandle::MIN_INGRESS,
+            Side::Egress => TcHandle::MIN_EGRESS,
+        };
         let mut message = TcMessage::with_index(ifindex.cast_signed());
-        message.header.parent = TcHandle { major: u16::MAX, minor: TcHandle::MIN_INGRESS };
+        message.header.parent = TcHandle { major: u16::MAX, minor };
         message.header.handle = filter.handle.into();
         // The priority stands above the protocol (net/sched/cls_api.c).
         let protocol = (libc::ETH_P_ALL as u16).to_be();
         message.header.info = u32::from(filter.priority) << 16 | u32::from(protocol);
         message.attributes.push(TcAttribute::Kind(filter.kind.clone()));
         let request = self.tc(RouteNetlinkMessage::DelTrafficFilter(message), 0);
-        self.ask("delete an ingress filter of link", &ifindex, request).await
+        self.ask("delete a filter of link", &ifindex, request).await
     }
 
     /// rtnetlink's own requests know only some qdiscs and no single filter.

@@ -109,7 +109,7 @@ impl<'a> Applier<'a> {
             Step::DeleteTap { ifindex, .. } => {
                 gone_is_done(self.inside()?.netlink.delete_link(*ifindex).await)
             }
-            Step::DetachToVm(hook) => self.detach_to_vm(*hook).await,
+            Step::Detach { program, hook } => self.detach(*program, *hook).await,
             Step::RemoveClsact => match self.pod_ifindex().await {
                 Ok(ifindex) => gone_is_done(self.inside()?.netlink.delete_clsact(ifindex).await),
                 Err(StepError::LinkGone(_)) => Ok(()),
@@ -148,18 +148,18 @@ impl<'a> Applier<'a> {
         Ok(Place { netns, port: &self.id, program, hook, slot, ifname: device(self.spec, program) })
     }
 
-    async fn detach_to_vm(&self, hook: Hook) -> Result<(), StepError> {
+    async fn detach(&self, program: Program, hook: Hook) -> Result<(), StepError> {
         match hook {
-            Hook::Tcx => Ok(self.parts.datapath.pins().remove_link(&self.id, Program::ToVm)?),
+            Hook::Tcx => Ok(self.parts.datapath.pins().remove_link(&self.id, program)?),
             Hook::Clsact => {
                 let ifindex = match self.pod_ifindex().await {
                     Err(StepError::LinkGone(_)) => return Ok(()),
                     other => other?,
                 };
                 let netlink = &self.inside()?.netlink;
-                for filter in netlink.ingress_filters(ifindex).await? {
-                    if is_ours(Program::ToVm, &filter) {
-                        gone_is_done(netlink.delete_ingress_filter(ifindex, &filter).await)?;
+                for filter in netlink.filters(ifindex, program.side()).await? {
+                    if is_ours(program, &filter) {
+                        gone_is_done(netlink.delete_filter(ifindex, program.side(), &filter).await)?;
                     }
                 }
                 Ok(())

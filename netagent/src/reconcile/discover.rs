@@ -5,6 +5,7 @@ use crate::{
     core::{
         ids::IfName,
         pod::{PodFacts, PodLink},
+        program::{Program, Side},
         spec::PortSpec,
     },
     datapath::DatapathError,
@@ -13,7 +14,7 @@ use crate::{
 
 use super::{
     Parts,
-    observe::Inside,
+    observe::{Inside, is_ours},
     pod_files::{self, PodFileError},
 };
 
@@ -43,7 +44,7 @@ pub(super) async fn discover(
     let netlink = &inside.netlink;
     let link =
         netlink.link(&spec.pod_link).await?.ok_or_else(|| DiscoverError::NoLink(spec.pod_link.clone()))?;
-    let egress = egress(parts, inside, &spec.pod_link, &link).await?;
+    let egress = egress(parts, inside, spec, &link).await?;
     Ok(PodFacts {
         addresses: netlink.global_addresses(link.ifindex).await?,
         routes: netlink.routes(link.ifindex).await?,
@@ -66,15 +67,16 @@ pub(super) async fn discover(
 async fn egress(
     parts: &Parts,
     inside: &Inside,
-    name: &IfName,
+    spec: &PortSpec,
     link: &LinkState,
 ) -> Result<Option<String>, DiscoverError> {
     if link.qdisc != "noqueue" {
         return Ok(Some(format!("a {} qdisc", link.qdisc)));
     }
-    if inside.netlink.has_egress_filters(link.ifindex).await? {
+    let filters = inside.netlink.filters(link.ifindex, Side::Egress).await?;
+    if filters.iter().any(|filter| !is_ours(Program::FromPod, filter)) {
         return Ok(Some("a tc filter".into()));
     }
-    let tcx = parts.datapath.has_tcx_egress(&inside.netns, name).await?;
+    let tcx = parts.datapath.has_foreign_tcx_egress(&inside.netns, &spec.id(), &spec.pod_link).await?;
     Ok(tcx.then(|| "a tcx program".into()))
 }

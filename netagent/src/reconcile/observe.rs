@@ -52,6 +52,7 @@ pub(super) async fn observe(
 
     let Some(inside) = inside else {
         observed.from_vm = outside(parts, spec, Program::FromVm)?;
+        observed.from_pod = outside(parts, spec, Program::FromPod)?;
         observed.to_vm = outside(parts, spec, Program::ToVm)?;
         return Ok(observed);
     };
@@ -62,6 +63,7 @@ pub(super) async fn observe(
     let own_tap = tap.as_ref().filter(|_| matches!(observed.tap, ObservedTap::Ours(_)));
     let slot = observed.slot;
     observed.from_vm = program(parts, inside, spec, Program::FromVm, own_tap, slot).await?;
+    observed.from_pod = program(parts, inside, spec, Program::FromPod, pod_link.as_ref(), slot).await?;
     observed.to_vm = program(parts, inside, spec, Program::ToVm, pod_link.as_ref(), slot).await?;
     if let Some(link) = &pod_link {
         observed.clsact = clsact(&inside.netlink, link.ifindex).await?;
@@ -95,7 +97,7 @@ fn classify(id: &PortId, link: &LinkState) -> ObservedTap {
 pub(super) fn device(spec: &PortSpec, program: Program) -> &IfName {
     match program {
         Program::FromVm => &spec.tap.name,
-        Program::ToVm => &spec.pod_link,
+        Program::FromPod | Program::ToVm => &spec.pod_link,
     }
 }
 
@@ -131,7 +133,7 @@ async fn program(
         LinkPin::Absent => {}
     }
     let Some(link) = link else { return Ok(ObservedProgram::Absent) };
-    let filters = inside.netlink.ingress_filters(link.ifindex).await?;
+    let filters = inside.netlink.filters(link.ifindex, program.side()).await?;
     match filters.iter().find(|f| is_ours(program, f)) {
         Some(filter) => {
             Ok(ObservedProgram::Attached { hook: Hook::Clsact, current: current(filter.program_id)? })
@@ -147,11 +149,14 @@ pub(super) fn is_ours(program: Program, filter: &BpfFilter) -> bool {
 async fn clsact(netlink: &Netlink, ifindex: u32) -> Result<Clsact, PassError> {
     Ok(match netlink.ingress_qdisc(ifindex).await? {
         IngressQdisc::Absent => Clsact::Absent,
-        IngressQdisc::Ingress => Clsact::Shared,
+        IngressQdisc::Ingress => Clsact::IngressOnly,
         IngressQdisc::Clsact => {
-            let ingress = netlink.ingress_filters(ifindex).await?;
-            let foreign = ingress.iter().any(|f| !is_ours(Program::ToVm, f));
-            if foreign || netlink.has_egress_filters(ifindex).await? { Clsact::Shared } else { Clsact::Ours }
+            let mut foreign = false;
+            for program in [Program::ToVm, Program::FromPod] {
+                let filters = netlink.filters(ifindex, program.side()).await?;
+                foreign |= filters.iter().any(|f| !is_ours(program, f));
+            }
+            if foreign { Clsact::Shared } else { Clsact::Ours }
         }
     })
 }

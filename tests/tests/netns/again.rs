@@ -71,7 +71,7 @@ fn many_asks_at_once_make_one_port() {
         assert_eq!(answer.code, 0, "{answer:?}");
     }
     assert_eq!(scene.agent.json(&["status"]).unwrap().as_array().map(Vec::len), Some(1));
-    assert_eq!(attached::programs(scene.pod()).unwrap().len(), 2);
+    assert_eq!(attached::programs(scene.pod()).unwrap().len(), 3);
 }
 
 #[test]

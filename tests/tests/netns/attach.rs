@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! What attach makes: the port's JSON, and in the pod one tap and two programs, nothing else.
+//! What attach makes: the port's JSON, and in the pod one tap and three programs, nothing else.
 
 use netagent_tests::{
     agent::Agent,
@@ -110,14 +110,18 @@ fn only_our_programs_are_added_and_the_pod_keeps_what_it_had() {
         scene.attach(&[]).unwrap();
         let wired = Snapshot::take(scene.pod()).unwrap();
 
-        let hook = if without.is_some() { "clsact/ingress" } else { "tcx/ingress" };
+        let hook = if without.is_some() { "clsact" } else { "tcx" };
         let programs: Vec<_> = attached::programs(scene.pod())
             .unwrap()
             .into_iter()
             .map(|one| (one.link, one.hook, one.program))
             .collect();
-        let expected = [(POD_LINK, hook, "to_vm"), (TAP, hook, "from_vm")];
-        assert_eq!(programs, expected.map(|(l, h, p)| (l.to_owned(), h.to_owned(), p.to_owned())));
+        let expected =
+            [(POD_LINK, "egress", "from_pod"), (POD_LINK, "ingress", "to_vm"), (TAP, "ingress", "from_vm")];
+        assert_eq!(
+            programs,
+            expected.map(|(l, side, p)| (l.to_owned(), format!("{hook}/{side}"), p.to_owned()))
+        );
 
         // The links that were there are the same, byte for byte, and the tap is the only new one.
         let before = pod.part("links").unwrap().as_array().unwrap();
@@ -126,7 +130,7 @@ fn only_our_programs_are_added_and_the_pod_keeps_what_it_had() {
         assert_eq!(rest, before.iter().collect::<Vec<_>>());
         assert_eq!(taps.len(), 1);
         assert!(taps.iter().all(|tap| tap["linkinfo"]["info_kind"] == "tun"), "{taps:?}");
-        for part in ["-4 routes", "-6 routes", "-4 rules", "-6 rules", "nftables", "egress filters of eth0"] {
+        for part in ["-4 routes", "-6 routes", "-4 rules", "-6 rules", "nftables"] {
             assert_eq!(wired.part(part).unwrap(), pod.part(part).unwrap(), "{part}");
         }
         assert_eq!(wired.part("nftables").unwrap(), &json!([]));

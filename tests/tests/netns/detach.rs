@@ -119,9 +119,10 @@ fn remove_programs(scene: &Scene) {
             fs::remove_file(&pin).unwrap();
         }
     }
-    for one in attached::programs(scene.pod()).unwrap() {
-        if one.hook.starts_with("clsact") {
-            scene.pod().exec_ok(&["tc", "qdisc", "del", "dev", &one.link, "clsact"]).unwrap();
+    for link in [TAP, POD_LINK] {
+        let filtered = |one: &attached::Attached| one.link == link && one.hook.starts_with("clsact");
+        if attached::programs(scene.pod()).unwrap().iter().any(filtered) {
+            scene.pod().exec_ok(&["tc", "qdisc", "del", "dev", link, "clsact"]).unwrap();
         }
     }
     assert_eq!(attached::programs(scene.pod()).unwrap(), []);

@@ -70,7 +70,7 @@ fn survives(without_tcx: bool, end: End) {
     four.wait_more("before");
     six.wait_more("before");
     let (programs, before) = (attached::programs(scene.pod()).unwrap(), scene.show().unwrap());
-    assert_eq!(programs.len(), 2, "{programs:?}");
+    assert_eq!(programs.len(), 3, "{programs:?}");
 
     match end {
         End::Sigkill => scene.agent.kill9().unwrap(),

@@ -21,6 +21,7 @@ mod nftables;
 mod race;
 mod repair;
 mod scene;
+mod silence;
 mod snapshot;
 mod start;
 mod traces;

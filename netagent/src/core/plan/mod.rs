@@ -80,9 +80,14 @@ pub enum Step {
         /// Its index: a device that takes the name meanwhile is not ours.
         ifindex: u32,
     },
-    /// Take `to_vm` off the pod link. `from_vm` is never taken off: it goes with its tap, or the guest could send past
+    /// Take a program off the pod link. `from_vm` is never taken off: it goes with its tap, or the guest could send past
     /// it.
-    DetachToVm(Hook),
+    Detach {
+        /// Which.
+        program: Program,
+        /// Where it is.
+        hook: Hook,
+    },
     /// Remove the clsact qdisc that we added to the pod link.
     RemoveClsact,
     /// Free the slot.
@@ -112,6 +117,11 @@ pub enum Refusal {
         /// What it should have.
         want: String,
     },
+    /// Without tcx the guard of the pod link's egress needs a clsact qdisc, and an ingress qdisc has its place.
+    #[error(
+        "pod link {0} has an ingress qdisc, where this kernel (without tcx, before 6.6) needs a clsact qdisc; replace it by one"
+    )]
+    NoEgress(IfName),
     /// All slots are taken.
     #[error("all {} ports of this node are in use; detach one first", maps::MAX_PORTS)]
     NoSlot,
@@ -145,8 +155,13 @@ fn wire(desired: &DesiredPort, observed: &Observed) -> Result<Vec<Step>, Refusal
     }
 
     let slot = observed.slot.ok_or(Refusal::NoSlot)?;
-    let attaches = !matches!(observed.to_vm, ObservedProgram::Attached { .. });
+    let on_pod_link = [Program::FromPod, Program::ToVm];
+    let attaches =
+        on_pod_link.iter().any(|p| !matches!(observed.program(*p), ObservedProgram::Attached { .. }));
     let needs_clsact = attaches && desired.hook == Hook::Clsact;
+    if needs_clsact && observed.clsact == Clsact::IngressOnly {
+        return Err(Refusal::NoEgress(desired.pod_link.ifname.clone()));
+    }
     let owns_clsact = match &observed.entry {
         Some((_, entry)) if entry.flags & OWNS_CLSACT != 0 => true,
         _ => needs_clsact && observed.clsact == Clsact::Absent,
@@ -220,8 +235,10 @@ fn unwire(observed: &Observed, tap: &IfName) -> Vec<Step> {
             steps.push(Step::RemoveSeveredPin(program));
         }
     }
-    if let ObservedProgram::Attached { hook, .. } = observed.to_vm {
-        steps.push(Step::DetachToVm(hook));
+    for program in [Program::ToVm, Program::FromPod] {
+        if let ObservedProgram::Attached { hook, .. } = observed.program(program) {
+            steps.push(Step::Detach { program, hook });
+        }
     }
     if let Some((slot, entry)) = observed.entry {
         if entry.flags & OWNS_CLSACT != 0 && observed.clsact == Clsact::Ours {

@@ -39,8 +39,10 @@ fn apply(observed: &mut Observed, step: &Step) {
             assert_eq!(*state(observed, *program), ObservedProgram::Absent);
             match program {
                 Program::FromVm => _ = own(observed),
-                Program::ToVm if *hook == Hook::Clsact => assert_ne!(observed.clsact, Clsact::Absent),
-                Program::ToVm => {}
+                Program::FromPod | Program::ToVm if *hook == Hook::Clsact => {
+                    assert!(matches!(observed.clsact, Clsact::Ours | Clsact::Shared));
+                }
+                Program::FromPod | Program::ToVm => {}
             }
             *state(observed, *program) = attached(*hook);
         }
@@ -59,7 +61,7 @@ fn apply(observed: &mut Observed, step: &Step) {
                 other => other,
             };
         }
-        Step::DetachToVm(_) => observed.to_vm = ObservedProgram::Absent,
+        Step::Detach { program, .. } => *state(observed, *program) = ObservedProgram::Absent,
         Step::RemoveClsact => observed.clsact = Clsact::Absent,
         Step::EraseEntry(_) => observed.entry = None,
     }
@@ -72,6 +74,7 @@ fn apply(observed: &mut Observed, step: &Step) {
 fn state(observed: &mut Observed, program: Program) -> &mut ObservedProgram {
     match program {
         Program::FromVm => &mut observed.from_vm,
+        Program::FromPod => &mut observed.from_pod,
         Program::ToVm => &mut observed.to_vm,
     }
 }
@@ -80,6 +83,7 @@ fn is_empty(observed: &Observed) -> bool {
     observed.tap == ObservedTap::Absent
         && observed.entry.is_none()
         && observed.from_vm == ObservedProgram::Absent
+        && observed.from_pod == ObservedProgram::Absent
         && observed.to_vm == ObservedProgram::Absent
         && observed.serving.is_none()
 }
@@ -111,6 +115,7 @@ fn a_new_port_comes_up_last() {
         "create tap tap0 down: queues 1, owner 107:107, mtu 1450, noqueue\n\
          write entry 3: tier peer, guest 0a:58:0a:f4:00:09, pod link 0a:58:0a:f4:00:09, mtu 1450, 10.244.0.9, fd00::9\n\
          attach from_vm for slot 3 to tap ingress by tcx\n\
+         attach from_pod for slot 3 to pod link egress by tcx\n\
          attach to_vm for slot 3 to pod link ingress by tcx\n\
          serve 0a:58:0a:f4:00:09 in slot 3: 10.244.0.9/24, fd00::9/64\n\
          set the tap up\n"
@@ -130,6 +135,7 @@ fn a_port_that_goes_takes_its_tap_first() {
         "stop serving slot 3\n\
          delete tap tap0\n\
          detach to_vm from pod link ingress by clsact\n\
+         detach from_pod from pod link egress by clsact\n\
          remove the clsact qdisc of the pod link\n\
          erase entry 3\n"
     );
@@ -146,6 +152,17 @@ fn a_clsact_with_others_filters_stays() {
         apply(&mut observed, &step);
     }
     assert!(!plan(None, &observed, &name()).unwrap().contains(&Step::RemoveClsact));
+}
+
+#[test]
+fn an_ingress_qdisc_leaves_no_place_for_the_egress_guard() {
+    let mut observed = nothing();
+    observed.clsact = Clsact::IngressOnly;
+    let mut port = desired();
+    assert!(plan(Some(&port), &observed, &name()).is_ok(), "tcx needs no qdisc");
+    port.hook = Hook::Clsact;
+    let refusal = plan(Some(&port), &observed, &name()).unwrap_err().to_string();
+    assert!(refusal.contains("pod link eth0 has an ingress qdisc"), "{refusal}");
 }
 
 #[test]
@@ -200,6 +217,7 @@ prop_compose! {
         tap in prop::option::of((any::<bool>(), any::<bool>(), 1400u32..1500)),
         entry in prop::option::of((0u32..8, any::<bool>())),
         from_vm in any_program(),
+        from_pod in any_program(),
         to_vm in any_program(),
         clsact in 0..3u8,
         serving in any::<bool>(),
@@ -217,6 +235,7 @@ prop_compose! {
                 ObservedProgram::Attached { .. } if !has_tap => ObservedProgram::Severed,
                 other => other,
             },
+            from_pod,
             to_vm,
             clsact: [Clsact::Absent, Clsact::Ours, Clsact::Shared][clsact as usize],
             serving: serving.then_some(desired.guest),

@@ -34,17 +34,17 @@ pub enum DropReason {
     SourceMac = 2,
     /// From the guest: the IPv4 source is not the port's.
     SourceIpv4 = 3,
-    /// From the guest: the IPv6 source is neither the port's nor link-local.
+    /// From the guest: the IPv6 source is neither the port's nor the guest's link-local one.
     SourceIpv6 = 4,
-    /// From the guest: ARP with a sender that is not the guest.
+    /// From the guest: ARP with a sender that is not the guest, or a probe for somebody else's address.
     ArpSender = 5,
-    /// From the guest: it answers as a DHCP server.
+    /// From the guest: it speaks to DHCP clients.
     DhcpServer = 6,
     /// From the guest: it advertises itself as a router.
     RouterAdvertisement = 7,
-    /// An EtherType other than IPv4, ARP and IPv6.
+    /// An EtherType other than IPv4, ARP and IPv6 that was not allowed.
     Ethertype = 8,
-    /// A VLAN tag.
+    /// A VLAN tag that was not allowed, or more than one.
     Vlan = 9,
     /// From the guest: longer than the pod link's MTU, or to be cut into segments that are.
     Oversized = 10,
@@ -54,13 +54,19 @@ pub enum DropReason {
     PuntRate = 12,
     /// For the agent, but the ring is full or absent.
     PuntFull = 13,
-    /// From the pod's own stack, which must not speak with the guest's identity.
+    /// From the pod's own stack: it must not speak with the guest's identity.
     PodStack = 14,
+    /// From the guest: it advertises or claims an address that is not its own by neighbour discovery.
+    NdTarget = 15,
+    /// From the guest: neighbour discovery with a link-layer address that is not the guest's.
+    NdOption = 16,
+    /// From the guest: an ICMPv6 redirect.
+    Redirect = 17,
 }
 
 impl DropReason {
     /// All reasons, in the order of their numbers.
-    pub const ALL: [Self; 15] = [
+    pub const ALL: [Self; 18] = [
         Self::Unconfigured,
         Self::Malformed,
         Self::SourceMac,
@@ -76,6 +82,9 @@ impl DropReason {
         Self::PuntRate,
         Self::PuntFull,
         Self::PodStack,
+        Self::NdTarget,
+        Self::NdOption,
+        Self::Redirect,
     ];
 
     /// The stable name in JSON, metrics and tables.
@@ -96,6 +105,9 @@ impl DropReason {
             Self::PuntRate => "punt_rate",
             Self::PuntFull => "punt_full",
             Self::PodStack => "pod_stack",
+            Self::NdTarget => "nd_target",
+            Self::NdOption => "nd_option",
+            Self::Redirect => "redirect",
         }
     }
 }

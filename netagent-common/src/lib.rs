@@ -6,12 +6,16 @@
 //! * [`policy`]: frame and port in, verdict out. Pure, so the host tests what the kernel runs.
 //! * [`maps`]: the layouts of the pinned maps. A changed layout needs a new [`ABI_VERSION`].
 //! * [`counters`]: what is counted and under which name.
+//! * [`rule`]: what frames are held to, by name.
+//! * [`address`]: MAC, IPv4 and IPv6 addresses as words.
 #![no_std]
 
+pub mod address;
 pub mod counters;
 pub mod maps;
 pub mod packet;
 pub mod policy;
+pub mod rule;
 pub mod wire;
 
 /// Version of every layout in [`maps`]; part of the pin path, so that two versions never share a map.

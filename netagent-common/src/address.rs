@@ -23,6 +23,13 @@ impl Mac {
         Self(word & Self::BYTES)
     }
 
+    /// The MAC that the word ends with.
+    #[inline(always)]
+    pub const fn last_of(word: u64) -> Self {
+        // From big-endian and back: 16 bits further towards the first byte.
+        Self((u64::from_be(word) << 16).to_be())
+    }
+
     /// Its bytes.
     #[inline(always)]
     pub const fn octets(self) -> [u8; 6] {
@@ -210,6 +217,7 @@ mod tests {
     fn a_mac_is_its_bytes_and_nothing_behind_them() {
         let mac = Mac::new([1, 2, 3, 4, 5, 6]);
         assert_eq!(Mac::first_of(u64::from_ne_bytes([1, 2, 3, 4, 5, 6, 7, 8])), mac);
+        assert_eq!(Mac::last_of(u64::from_ne_bytes([8, 7, 1, 2, 3, 4, 5, 6])), mac);
         assert_eq!(mac.octets(), [1, 2, 3, 4, 5, 6]);
         assert_eq!(mac.words().map(u16::to_ne_bytes), [[1, 2], [3, 4], [5, 6]]);
         assert_eq!((mac.is_group(), Mac::new([2, 0, 0, 0, 0, 1]).is_group()), (true, false));

@@ -10,8 +10,10 @@ use aya_ebpf::{
 };
 use core::ffi::c_void;
 use netagent_common::{
+    address::V6,
     counters::DropReason,
-    maps::{PEER, PUNT_FRAME, Port, PuntKind, Punted},
+    maps::{PEER, PUNT_FRAME, Port, PuntKind, Punted, TAGGED, TOO_BIG_FRAME},
+    policy::{Meta, Verdict},
     wire::eth,
 };
 
@@ -58,16 +60,46 @@ pub(crate) fn to_tap(port: &Port) -> i32 {
     unsafe { bpf_redirect(port.tap_ifindex, 0) as i32 }
 }
 
+/// Learns the address for the guest, if the port may.
+#[inline(always)]
+pub(crate) fn claim(address: V6) -> Verdict {
+    let Some(learned) = maps::learned() else { return Verdict::Drop(DropReason::NdTarget) };
+    // SAFETY: the helper has no arguments.
+    let now = unsafe { bpf_ktime_get_ns() };
+    if learned.claim(address, now) { Verdict::Forward } else { Verdict::Drop(DropReason::NdTarget) }
+}
+
+/// Gives the address up, which somebody else has.
+#[inline(always)]
+pub(crate) fn forget(address: V6) -> Verdict {
+    if let Some(learned) = maps::learned() {
+        learned.forget(address);
+    }
+    Verdict::Forward
+}
+
 /// Copies the frame into the punt ring, if the port still has a token.
 #[inline(always)]
-pub(crate) fn punt(ctx: &TcContext, kind: PuntKind, len: u32) -> Result<(), DropReason> {
+pub(crate) fn punt(ctx: &TcContext, kind: PuntKind, meta: Meta) -> Result<(), DropReason> {
+    if meta.len as usize > PUNT_FRAME {
+        return Err(DropReason::Oversized);
+    }
+    copy(ctx, kind, meta, meta.len)
+}
+
+/// Copies the beginning of a frame that is longer than the MTU into the punt ring. The frame is refused anyway, so
+/// where there is no token or no room, the guest is told by a later one.
+#[inline(always)]
+pub(crate) fn tell_too_big(ctx: &TcContext, meta: Meta) {
+    let _ = copy(ctx, PuntKind::TooBig, meta, meta.len.min(TOO_BIG_FRAME));
+}
+
+#[inline(always)]
+fn copy(ctx: &TcContext, kind: PuntKind, meta: Meta, len: u32) -> Result<(), DropReason> {
     let bucket = maps::bucket().ok_or(DropReason::PuntFull)?;
     // SAFETY: the helper has no arguments.
     if !bucket.take(unsafe { bpf_ktime_get_ns() }) {
         return Err(DropReason::PuntRate);
-    }
-    if len as usize > PUNT_FRAME {
-        return Err(DropReason::Oversized);
     }
     // The verifier wants bounds on the very register that it passes on; the optimizer, knowing `len`, would drop the
     // mask or check a copy. PUNT_FRAME is all ones, so the mask changes nothing.
@@ -85,14 +117,10 @@ pub(crate) fn punt(ctx: &TcContext, kind: PuntKind, len: u32) -> Result<(), Drop
         record.discard(0);
         return Err(DropReason::Malformed);
     }
-    // SAFETY: as above; the fields are plain numbers.
-    unsafe {
-        (&raw mut (*punted).slot).write(maps::slot());
-    }
-    // SAFETY: as above.
-    unsafe { (&raw mut (*punted).kind).write(kind as u32) };
-    // SAFETY: as above.
-    unsafe { (&raw mut (*punted).len).write(len) };
+    let tag = meta.tag.map_or(0, |tag| u32::from(tag.tci) | TAGGED);
+    let fields = [maps::slot(), kind as u32, len, meta.len, tag];
+    // SAFETY: as above; these are the numbers that `Punted` begins with, in their order.
+    unsafe { punted.cast::<[u32; 5]>().write(fields) };
     record.submit(0);
     Ok(())
 }

@@ -1,64 +1,84 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! Packet memory of an skb as `netagent_common::packet`.
 
-use aya_ebpf::programs::TcContext;
+use aya_ebpf::{bindings::__sk_buff, programs::TcContext};
 use netagent_common::{
+    address::Mac,
     packet::{Packet, PacketMut},
     policy::Meta,
+    wire::eth::Tag,
 };
 
-/// Bytes of a frame that policy may look at. Frames are made linear this far before they are read.
-const REACH: u32 = 128;
+use crate::word;
+
+/// Bytes of a frame that policy may look at: the headers of all real traffic end before.
+const REACH: u32 = 256;
 /// Bound of any offset, as the verifier wants it: a mask. Larger than every offset that policy forms from a frame
 /// whose headers end within [`REACH`].
 const OFFSET_MASK: usize = 0x1ff;
 
 /// The linear part of an skb's data.
-pub(crate) struct Frame {
+pub(crate) struct Frame<'a> {
+    ctx: &'a TcContext,
     start: usize,
     end: usize,
 }
 
-impl Frame {
+impl<'a> Frame<'a> {
     /// Borrows the frame's memory. Any helper that changes packet memory invalidates it.
     #[inline(always)]
-    pub(crate) fn of(ctx: &TcContext) -> Self {
-        let linear = ctx.data_end() - ctx.data();
-        // A guest decides how much of its frame is linear (virtio hdr_len): do not take its word.
-        if linear < REACH as usize && linear < ctx.len() as usize {
-            // A frame that cannot be pulled is judged as far as it reads: it is refused as malformed.
-            let _ = ctx.pull_data(REACH.min(ctx.len()));
-        }
-        Self { start: ctx.data(), end: ctx.data_end() }
+    pub(crate) fn of(ctx: &'a TcContext) -> Self {
+        Self { ctx, start: ctx.data(), end: ctx.data_end() }
     }
 
+    /// The pointer to `length` bytes at `at`.
     #[inline(always)]
-    fn at<const N: usize>(&self, at: usize) -> Option<usize> {
+    fn at(&self, at: usize, length: usize) -> Option<usize> {
         if at > OFFSET_MASK {
             return None;
         }
-        let start = self.start + (at & OFFSET_MASK);
-        (start + N <= self.end).then_some(start)
+        let start = word::opaque(self.start + (at & OFFSET_MASK));
+        (start + length <= self.end).then_some(start)
     }
 }
 
-impl Packet for Frame {
+impl Packet for Frame<'_> {
+    type Header<const N: usize> = word::Checked<N>;
+
     #[inline(always)]
-    fn load<const N: usize>(&self, at: usize) -> Option<[u8; N]> {
+    fn header<const N: usize>(&self, at: usize) -> Option<word::Checked<N>> {
         const { assert!(N >= 2) };
-        let at = self.at::<N>(at)? as *const [u8; N];
-        // SAFETY: `at` checked the N bytes against the end of packet memory, and the verifier checks it again.
-        Some(unsafe { core::ptr::read_unaligned(at) })
+        Some(word::Checked::new(self.at(at, N)?))
     }
 }
 
-impl PacketMut for Frame {
+impl PacketMut for Frame<'_> {
+    /// A guest decides how much of its frame is linear (`hdr_len` of the virtio header). Its word is not taken, but most
+    /// often it is enough, and moving bytes costs more than looking at them.
     #[inline(always)]
-    fn store<const N: usize>(&mut self, at: usize, bytes: [u8; N]) -> Option<()> {
-        let at = self.at::<N>(at)? as *mut [u8; N];
-        // SAFETY: as in `load`; the kernel unshares the skb of a program that writes (tc_cls_act_prologue,
-        // net/core/filter.c).
-        unsafe { core::ptr::write_unaligned(at, bytes) };
+    fn extend(&mut self) -> bool {
+        let linear = (self.end - self.start) as u32;
+        let reach = REACH.min(self.ctx.len());
+        // A frame that cannot be pulled is judged as far as it reads: it is refused as malformed.
+        if linear >= reach || self.ctx.pull_data(reach).is_err() {
+            return false;
+        }
+        *self = Self::of(self.ctx);
+        true
+    }
+
+    #[inline(always)]
+    fn put_u16(&mut self, at: usize, value: u16) -> Option<()> {
+        word::store_u16(self.at(at, 2)?, value);
+        Some(())
+    }
+
+    #[inline(always)]
+    fn put_mac(&mut self, at: usize, mac: Mac) -> Option<()> {
+        let [a, b, c, d, e, f] = mac.octets();
+        let at = self.at(at, 6)?;
+        word::store_u32(at, u32::from_ne_bytes([a, b, c, d]));
+        word::store_u16(at + 4, u16::from_ne_bytes([e, f]));
         Some(())
     }
 }
@@ -68,8 +88,19 @@ impl PacketMut for Frame {
 pub(crate) fn meta(ctx: &TcContext) -> Meta {
     let skb = ctx.skb.skb;
     // SAFETY: the verifier turns these field reads of the context into reads of the kernel's skb.
-    let vlan = unsafe { (*skb).vlan_present };
-    // SAFETY: as above.
     let gso_size = unsafe { (*skb).gso_size };
-    Meta { len: ctx.len(), vlan: vlan != 0, gso_size }
+    Meta { len: ctx.len(), tag: tag(skb), gso_size }
+}
+
+#[inline(always)]
+fn tag(skb: *const __sk_buff) -> Option<Tag> {
+    // SAFETY: as in `meta`.
+    if unsafe { (*skb).vlan_present } == 0 {
+        return None;
+    }
+    // SAFETY: as in `meta`.
+    let protocol = unsafe { (*skb).vlan_proto };
+    // SAFETY: as in `meta`.
+    let tci = unsafe { (*skb).vlan_tci };
+    Some(Tag { protocol: u16::from_be(protocol as u16), tci: tci as u16 })
 }

@@ -2,6 +2,7 @@
 //! The programs. A shell around `netagent_common::policy`: packet access, maps, redirect; no decisions.
 #![no_std]
 #![no_main]
+#![feature(asm_experimental_arch)]
 #![expect(
     missing_docs,
     unreachable_pub,
@@ -12,6 +13,7 @@
 mod act;
 mod frame;
 mod maps;
+mod word;
 
 use aya_ebpf::{macros::classifier, programs::TcContext};
 use netagent_common::{
@@ -45,8 +47,8 @@ pub fn from_pod(ctx: TcContext) -> i32 {
     match verdict {
         Verdict::Forward => act::NEXT,
         Verdict::Drop(reason) => refuse(counters, reason, frame::meta(&ctx)),
-        // Nothing that leaves by the pod link is for the agent.
-        Verdict::Punt(_) => act::SHOT,
+        // Nothing that leaves by the pod link is for the agent, or judged by its addresses.
+        Verdict::Claim(_) | Verdict::Forget(_) | Verdict::Punt(_) | Verdict::TooBig => act::SHOT,
     }
 }
 
@@ -62,6 +64,11 @@ fn run(ctx: TcContext, direction: Direction) -> i32 {
     let (Some(counters), Some(port)) = (maps::counters(), maps::port()) else { return act::SHOT };
     let meta = frame::meta(&ctx);
     let verdict = judge(&ctx, direction, meta, port);
+    let verdict = match verdict {
+        Verdict::Claim(address) => act::claim(address),
+        Verdict::Forget(address) => act::forget(address),
+        other => other,
+    };
     match (verdict, direction) {
         (Verdict::Forward, Direction::FromVm) => {
             counters.from_vm.add(meta.len.into());
@@ -71,14 +78,20 @@ fn run(ctx: TcContext, direction: Direction) -> i32 {
             counters.to_vm.add(meta.len.into());
             act::to_tap(port)
         }
-        (Verdict::Punt(kind), _) => match act::punt(&ctx, kind, meta.len) {
+        (Verdict::Punt(kind), _) => match act::punt(&ctx, kind, meta) {
             Ok(()) => {
                 counters.punted.add(meta.len.into());
                 act::SHOT
             }
             Err(reason) => refuse(counters, reason, meta),
         },
+        (Verdict::TooBig, _) => {
+            act::tell_too_big(&ctx, meta);
+            refuse(counters, DropReason::Oversized, meta)
+        }
         (Verdict::Drop(reason), _) => refuse(counters, reason, meta),
+        // Became one of the others above.
+        (Verdict::Claim(_) | Verdict::Forget(_), _) => act::SHOT,
     }
 }
 
@@ -89,8 +102,8 @@ fn judge(ctx: &TcContext, direction: Direction, meta: Meta, port: &Port) -> Verd
     }
     let mut frame = frame::Frame::of(ctx);
     match direction {
-        Direction::FromVm => policy::from_vm(&mut frame, meta, port),
-        Direction::ToVm => policy::to_vm(&mut frame, meta, port),
+        Direction::FromVm => policy::from_vm(&mut frame, meta, port, maps::learned_address),
+        Direction::ToVm => policy::to_vm(&mut frame, meta, port, maps::learned_address),
     }
 }
 

@@ -7,8 +7,9 @@ use aya_ebpf::{
     maps::{Array, PerCpuArray, RingBuf},
 };
 use netagent_common::{
+    address::V6,
     counters::PortCounters,
-    maps::{Bucket, MAX_PORTS, Port},
+    maps::{Bucket, Learned, MAX_PORTS, Port},
 };
 
 /// The only thing in which two ports' programs differ; frozen at load, so the verifier sees a constant.
@@ -23,6 +24,9 @@ static COUNTERS: PerCpuArray<PortCounters> = PerCpuArray::with_max_entries(MAX_P
 
 #[map]
 static BUCKETS: Array<Bucket> = Array::with_max_entries(MAX_PORTS, 0);
+
+#[map]
+static LEARNED: Array<Learned> = Array::with_max_entries(MAX_PORTS, 0);
 
 /// 126 records: the token buckets bound what a port can add, and the agent drains it in microseconds.
 #[map]
@@ -50,4 +54,16 @@ pub(crate) fn bucket() -> Option<&'static mut Bucket> {
     let bucket = BUCKETS.get_ptr_mut(slot())?;
     // SAFETY: map memory outlives the program; a racing CPU at worst takes the same token (see `Bucket`).
     Some(unsafe { &mut *bucket })
+}
+
+#[inline(always)]
+pub(crate) fn learned() -> Option<&'static mut Learned> {
+    let learned = LEARNED.get_ptr_mut(slot())?;
+    // SAFETY: map memory outlives the program; the address is one word, and racing CPUs leave one of theirs.
+    Some(unsafe { &mut *learned })
+}
+
+#[inline(always)]
+pub(crate) fn learned_address() -> V6 {
+    learned().map_or(V6::UNSPECIFIED, |learned| learned.address())
 }

@@ -3,13 +3,22 @@
 
 mod from_pod;
 mod from_vm;
+mod link;
+mod own;
+mod rewrite;
 mod to_vm;
 
 pub use from_pod::from_pod;
 pub use from_vm::from_vm;
 pub use to_vm::to_vm;
 
-use crate::{counters::DropReason, maps::PuntKind};
+use crate::{
+    address::V6,
+    counters::DropReason,
+    maps::{Port, PuntKind},
+    rule::Rule,
+    wire::eth::Tag,
+};
 
 /// What becomes of a frame.
 #[must_use]
@@ -17,8 +26,16 @@ use crate::{counters::DropReason, maps::PuntKind};
 pub enum Verdict {
     /// Goes on, its addresses already rewritten.
     Forward,
+    /// The guest asks whether anybody has this link-local address. Goes on, already rewritten, if the port may learn it
+    /// ([`Learned::claim`](crate::maps::Learned::claim)); else it is refused as [`DropReason::NdTarget`].
+    Claim(V6),
+    /// Somebody else has this address, which may be the one that was learned. Goes on to the guest, already rewritten,
+    /// after [`Learned::forget`](crate::maps::Learned::forget).
+    Forget(V6),
     /// Goes to the agent and nowhere else. Only from the guest.
     Punt(PuntKind),
+    /// Refused as [`DropReason::Oversized`], and the agent gets its beginning so that the guest is told the MTU.
+    TooBig,
     /// Ends here.
     Drop(DropReason),
 }
@@ -28,8 +45,15 @@ pub enum Verdict {
 pub struct Meta {
     /// Length in bytes with the Ethernet header.
     pub len: u32,
-    /// The kernel has taken a VLAN tag out of the frame.
-    pub vlan: bool,
+    /// The VLAN tag that the kernel has taken out of the frame.
+    pub tag: Option<Tag>,
     /// Payload bytes of each segment that the frame is to be cut into; 0 for a frame that goes out as it is.
     pub gso_size: u32,
+}
+
+/// The rule's reason, unless the frame keeps to the rule or it is off. The switch is looked at only when the rule is
+/// broken.
+#[inline(always)]
+fn hold(port: &Port, rule: Rule, kept: bool) -> Result<(), DropReason> {
+    if kept || !port.holds_to(rule) { Ok(()) } else { Err(rule.reason()) }
 }

@@ -1,37 +1,49 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! ARP for IPv4 over Ethernet (RFC 826).
+//! ARP for IPv4 over Ethernet (RFC 826). Offsets are from the ARP header on.
 
-use super::eth::{HEADER, Mac};
-use crate::packet::Packet;
+use crate::{
+    address::{Mac, V4},
+    packet::{Header as _, Packet},
+};
 
 /// Offset of the sender's hardware address.
-pub const SENDER_MAC: usize = HEADER + 8;
+pub const SENDER_MAC: usize = 8;
 /// Offset of the target's hardware address.
-pub const TARGET_MAC: usize = HEADER + 18;
+pub const TARGET_MAC: usize = 18;
+/// Length of a request or reply.
+const LENGTH: usize = 28;
 
-/// The sender and the target of a request or reply.
+/// A request or reply.
 #[derive(Clone, Copy)]
 pub struct Arp {
+    /// A request; else a reply.
+    pub request: bool,
     /// Sender hardware address.
     pub sender_mac: Mac,
     /// Sender protocol address.
-    pub sender: [u8; 4],
+    pub sender: V4,
     /// Target hardware address.
     pub target_mac: Mac,
+    /// Target protocol address.
+    pub target: V4,
 }
 
-/// Reads the packet; `None` also for any other hardware or protocol than Ethernet and IPv4.
+/// Reads the packet at `at`; `None` also for any other hardware or protocol than Ethernet and IPv4, and for any other
+/// operation.
 #[inline(always)]
-pub fn read<P: Packet + ?Sized>(packet: &P) -> Option<Arp> {
-    const ETHERNET_IPV4: [u8; 6] = [0, 1, 8, 0, 6, 4];
-    if packet.load::<6>(HEADER)? != ETHERNET_IPV4 {
+pub fn read<P: Packet + ?Sized>(packet: &P, at: usize) -> Option<Arp> {
+    const REQUEST: u64 = u64::from_ne_bytes([0, 1, 8, 0, 6, 4, 0, 1]);
+    const REPLY: u64 = u64::from_ne_bytes([0, 1, 8, 0, 6, 4, 0, 2]);
+    let header = packet.header::<LENGTH>(at)?;
+    let start = header.u64::<0>();
+    if start != REQUEST && start != REPLY {
         return None;
     }
-    // The target protocol address is the last field: a frame that ends before it is cut.
-    packet.load::<4>(HEADER + 24)?;
     Some(Arp {
-        sender_mac: packet.load(SENDER_MAC)?,
-        sender: packet.load(HEADER + 14)?,
-        target_mac: packet.load(TARGET_MAC)?,
+        request: start == REQUEST,
+        sender_mac: Mac::first_of(header.u64::<SENDER_MAC>()),
+        sender: header.v4::<14>(),
+        target_mac: Mac::first_of(header.u64::<TARGET_MAC>()),
+        target: header.v4::<24>(),
     })
 }

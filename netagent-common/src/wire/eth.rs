@@ -1,23 +1,29 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! Ethernet II (IEEE 802.3, clause 3).
+//! Ethernet II (IEEE 802.3, clause 3) and VLAN tags (IEEE 802.1Q, clause 9).
 
-use crate::packet::Packet;
+use crate::{
+    address::Mac,
+    packet::{Header as _, Packet},
+};
 
 /// Offset of the destination address.
 pub const DESTINATION: usize = 0;
 /// Offset of the source address.
 pub const SOURCE: usize = 6;
-/// Length of the header; the payload starts here.
+/// Length of the header; the payload of a frame without a tag starts here.
 pub const HEADER: usize = 14;
+/// Bytes that a tag adds.
+pub const TAG: usize = 4;
 /// EtherType of IPv4.
 pub const IPV4: u16 = 0x0800;
 /// EtherType of ARP.
 pub const ARP: u16 = 0x0806;
 /// EtherType of IPv6.
 pub const IPV6: u16 = 0x86dd;
-
-/// A 48-bit station or group address in wire order.
-pub type Mac = [u8; 6];
+/// EtherType of a customer's VLAN tag.
+pub const VLAN: u16 = 0x8100;
+/// EtherType of a provider's VLAN tag (IEEE 802.1ad).
+pub const PROVIDER_VLAN: u16 = 0x88a8;
 
 /// The header.
 #[derive(Clone, Copy)]
@@ -30,18 +36,39 @@ pub struct Eth {
     pub ethertype: u16,
 }
 
+/// A VLAN tag.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Tag {
+    /// [`VLAN`] or [`PROVIDER_VLAN`].
+    pub protocol: u16,
+    /// Priority, drop eligibility and VLAN id, in host order.
+    pub tci: u16,
+}
+
+impl Tag {
+    /// The VLAN id: 0 is none, 4095 reserved.
+    #[inline(always)]
+    pub const fn id(self) -> u16 {
+        self.tci & 0xfff
+    }
+}
+
 /// Reads the header.
 #[inline(always)]
 pub fn read<P: Packet + ?Sized>(packet: &P) -> Option<Eth> {
+    let header = packet.header::<HEADER>(0)?;
+    // One word holds the source and, behind it, the EtherType.
+    let word = header.u64::<SOURCE>();
+    let [.., high, low] = word.to_ne_bytes();
     Some(Eth {
-        destination: packet.load(DESTINATION)?,
-        source: packet.load(SOURCE)?,
-        ethertype: u16::from_be_bytes(packet.load(12)?),
+        destination: Mac::first_of(header.u64::<DESTINATION>()),
+        source: Mac::first_of(word),
+        ethertype: u16::from_be_bytes([high, low]),
     })
 }
 
-/// Whether the group bit is set: multicast or broadcast.
+/// Whether the EtherType is that of a tag.
 #[inline(always)]
-pub fn is_group(mac: &Mac) -> bool {
-    mac[0] & 1 != 0
+pub const fn is_tag(ethertype: u16) -> bool {
+    ethertype == VLAN || ethertype == PROVIDER_VLAN
 }

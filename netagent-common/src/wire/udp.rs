@@ -1,8 +1,10 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! UDP (RFC 768) and the ports that policy knows.
 
-use crate::packet::Packet;
+use crate::packet::{Header as _, Packet};
 
+/// Length of the header.
+pub const HEADER: usize = 8;
 /// Server port of DHCPv4 (RFC 2131, section 4.1).
 pub const DHCPV4_SERVER: u16 = 67;
 /// Client port of DHCPv4.
@@ -12,9 +14,8 @@ pub const DHCPV6_SERVER: u16 = 547;
 /// Client port of DHCPv6.
 pub const DHCPV6_CLIENT: u16 = 546;
 
-/// Source and destination port of the header at `at`.
+/// Destination port of the header at `at`.
 #[inline(always)]
-pub fn ports<P: Packet + ?Sized>(packet: &P, at: usize) -> Option<(u16, u16)> {
-    let [a, b, c, d] = packet.load(at)?;
-    Some((u16::from_be_bytes([a, b]), u16::from_be_bytes([c, d])))
+pub fn destination_port<P: Packet + ?Sized>(packet: &P, at: usize) -> Option<u16> {
+    Some(packet.header::<HEADER>(at)?.be16::<2>())
 }

@@ -1,8 +1,13 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! What a port should be: the ask, met with what the pod is and what the kernel can do.
 
+use std::net::IpAddr;
+
 use ipnet::IpNet;
-use netagent_common::maps::{self, ACTIVE, MAX_IPV4, MAX_IPV6, OWNS_CLSACT, PEER};
+use netagent_common::{
+    address::{Mac, V4, V6},
+    maps::{self, ACTIVE, MAX_IPV4, MAX_IPV6, OWNS_CLSACT, PEER},
+};
 
 use super::{
     guest::Guest,
@@ -134,29 +139,52 @@ impl DesiredPort {
         for (to, from) in entry.pod_ifname.iter_mut().zip(self.id.pod_link.as_str().bytes()) {
             *to = from;
         }
-        entry.guest_mac = self.guest.mac.0;
-        entry.pod_mac = self.pod_mac.0;
+        entry.guest_mac = Mac::new(self.guest.mac.0);
+        entry.pod_mac = Mac::new(self.pod_mac.0);
+        entry.link_local = entry.guest_mac.link_local();
+        self.write_addresses(&mut entry);
+        self.write_next_hops(&mut entry);
+        entry
+    }
+
+    fn write_addresses(&self, entry: &mut maps::Port) {
         let mut v4 = entry.ipv4.iter_mut().zip(entry.ipv4_broadcast.iter_mut());
         let mut v6 = entry.ipv6.iter_mut();
         for address in &self.guest.addresses {
             match address {
                 IpNet::V4(a) => {
                     if let Some((place, broadcast)) = v4.next() {
-                        *place = a.addr().octets();
+                        *place = V4::new(a.addr().octets());
                         // A /31 or /32 has no broadcast address (RFC 3021).
                         if a.prefix_len() < 31 {
-                            *broadcast = a.broadcast().octets();
+                            *broadcast = V4::new(a.broadcast().octets());
                         }
                     }
                 }
                 IpNet::V6(a) => {
                     if let Some(place) = v6.next() {
-                        *place = a.addr().octets();
+                        *place = V6::new(a.addr().octets());
                     }
                 }
             }
         }
-        entry
+    }
+
+    /// The link-local gateways, which the guest must not pass itself off as. The default route's comes last in the
+    /// guest's order and matters most, so it is written first.
+    fn write_next_hops(&self, entry: &mut maps::Port) {
+        let mut hops: Vec<V6> = Vec::new();
+        for route in self.guest.routes.iter().rev() {
+            if let Some(IpAddr::V6(gateway)) = route.gateway {
+                let hop = V6::new(gateway.octets());
+                if hop.is_link_local() && !hops.contains(&hop) {
+                    hops.push(hop);
+                }
+            }
+        }
+        for (place, hop) in entry.ipv6_neighbours.iter_mut().zip(hops) {
+            *place = hop;
+        }
     }
 }
 
@@ -250,9 +278,34 @@ pub(crate) mod tests {
         assert_eq!(entry_id(&entry), Some(desired().id));
         assert_eq!(entry.flags, ACTIVE | PEER);
         assert_eq!((entry.pod_ifindex, entry.tap_ifindex, entry.mtu), (2, 7, 1450));
-        assert_eq!(entry.ipv4[..2], [[10, 244, 0, 9], [0; 4]]);
-        assert_eq!(entry.ipv4_broadcast[0], [10, 244, 0, 255]);
-        assert_eq!(entry.ipv6[0][..2], [0xfd, 0]);
+        assert_eq!(entry.ipv4.map(V4::octets)[..2], [[10, 244, 0, 9], [0; 4]]);
+        assert_eq!(entry.ipv4_broadcast[0].octets(), [10, 244, 0, 255]);
+        assert_eq!(entry.ipv6[0].octets()[..2], [0xfd, 0]);
+        assert_eq!(entry.guest_mac.octets(), desired().guest.mac.0);
+        assert_eq!(entry.link_local, entry.guest_mac.link_local());
+        assert_eq!((entry.guard_off, entry.ipv6_neighbours[0]), (0, V6::UNSPECIFIED));
         assert_eq!(entry_id(&bytemuck::Zeroable::zeroed()), None);
+    }
+
+    #[test]
+    fn link_local_gateways_are_kept_from_the_guest() {
+        let mut facts = facts();
+        let via = |destination: &str, gateway: &str| Route {
+            destination: destination.parse().unwrap(),
+            gateway: Some(gateway.parse().unwrap()),
+            metric: 0,
+        };
+        facts.routes = ["fd01::/64", "fd02::/64", "fd03::/64", "fd04::/64"]
+            .into_iter()
+            .zip(1..)
+            .map(|(destination, last)| via(destination, &format!("fe80::{last}")))
+            .chain([via("fd05::/64", "fe80::1"), via("fd06::/64", "fd00::1"), via("::/0", "fe80::9")])
+            .collect();
+        let entry = DesiredPort::new(&spec(), &facts, KERNEL).unwrap().entry(7, false);
+        let mut last: Vec<u8> = entry.ipv6_neighbours.iter().map(|hop| hop.octets()[15]).collect();
+        assert_eq!(last.remove(0), 9, "the default route's gateway is never left out");
+        last.sort_unstable();
+        last.dedup();
+        assert_eq!(last.len(), 3, "each once");
     }
 }

@@ -4,7 +4,10 @@
 use std::fmt;
 
 use ipnet::IpNet;
-use netagent_common::maps::{self, PEER};
+use netagent_common::{
+    address::V4,
+    maps::{self, PEER},
+};
 
 use super::{ids::MacAddr, plan::Step, program::Program};
 
@@ -59,13 +62,18 @@ impl fmt::Display for EntryText<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let entry = self.0;
         let tier = if entry.flags & PEER != 0 { "peer" } else { "plain" };
-        write!(f, "tier {tier}, guest {}, pod link {}", MacAddr(entry.guest_mac), MacAddr(entry.pod_mac))?;
+        write!(
+            f,
+            "tier {tier}, guest {}, pod link {}",
+            MacAddr(entry.guest_mac.octets()),
+            MacAddr(entry.pod_mac.octets())
+        )?;
         write!(f, ", mtu {}", entry.mtu)?;
-        for address in entry.ipv4.iter().filter(|a| **a != [0; 4]) {
-            write!(f, ", {}", std::net::Ipv4Addr::from(*address))?;
+        for address in entry.ipv4.iter().filter(|a| **a != V4::UNSPECIFIED) {
+            write!(f, ", {}", std::net::Ipv4Addr::from(address.octets()))?;
         }
-        for address in entry.ipv6.iter().filter(|a| **a != [0; 16]) {
-            write!(f, ", {}", std::net::Ipv6Addr::from(*address))?;
+        for address in entry.ipv6.iter().filter(|a| !a.is_unspecified()) {
+            write!(f, ", {}", std::net::Ipv6Addr::from(address.octets()))?;
         }
         Ok(())
     }

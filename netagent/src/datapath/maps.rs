@@ -6,7 +6,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use aya::maps::{Array, MapData, MapInfo, MapType, PerCpuArray, PerCpuValues};
 use netagent_common::{
     counters::PortCounters,
-    maps::{ACTIVE, Bucket, MAX_PORTS, Port},
+    maps::{ACTIVE, Bucket, Learned, MAX_PORTS, Port},
 };
 
 use super::{DatapathError, Pins};
@@ -14,18 +14,20 @@ use super::{DatapathError, Pins};
 const PORTS: &str = "PORTS";
 const COUNTERS: &str = "COUNTERS";
 const BUCKETS: &str = "BUCKETS";
+const LEARNED: &str = "LEARNED";
 pub(super) const PUNT: &str = "PUNT";
 
 /// What a program's constants are kept in: the slot, and nothing else.
 const CONSTANTS: &str = ".rodata";
 
 /// Every map of the object.
-pub(super) const NAMES: [&str; 4] = [PORTS, COUNTERS, BUCKETS, PUNT];
+pub(super) const NAMES: [&str; 5] = [PORTS, COUNTERS, BUCKETS, LEARNED, PUNT];
 
 // Values as plain bytes: what aya copies, without a word about their type.
 type RawPort = [u8; size_of::<Port>()];
 type RawCounters = [u8; size_of::<PortCounters>()];
 type RawBucket = [u8; size_of::<Bucket>()];
+type RawLearned = [u8; size_of::<Learned>()];
 
 /// Port settings and counters, by slot.
 pub struct Maps {
@@ -33,6 +35,7 @@ pub struct Maps {
     ports: Mutex<Array<MapData, RawPort>>,
     counters: Mutex<PerCpuArray<MapData, RawCounters>>,
     buckets: Mutex<Array<MapData, RawBucket>>,
+    learned: Mutex<Array<MapData, RawLearned>>,
 }
 
 impl Maps {
@@ -54,6 +57,10 @@ impl Maps {
             buckets: Mutex::new(
                 Array::try_from(aya::maps::Map::Array(pinned(BUCKETS)?))
                     .map_err(DatapathError::map("open", BUCKETS))?,
+            ),
+            learned: Mutex::new(
+                Array::try_from(aya::maps::Map::Array(pinned(LEARNED)?))
+                    .map_err(DatapathError::map("open", LEARNED))?,
             ),
         })
     }
@@ -118,7 +125,7 @@ impl Maps {
         held(&self.ports).set(slot, raw, 0).map_err(DatapathError::map("write", PORTS))
     }
 
-    /// Frees a slot: no settings, and counters and bucket as new for the next port.
+    /// Frees a slot: no settings, and counters, bucket and learned address as new for the next port.
     ///
     /// # Errors
     /// When a map cannot be written.
@@ -132,7 +139,10 @@ impl Maps {
         counters.set(slot, zero, 0).map_err(DatapathError::map("write", COUNTERS))?;
         held(&self.buckets)
             .set(slot, [0; size_of::<Bucket>()], 0)
-            .map_err(DatapathError::map("write", BUCKETS))
+            .map_err(DatapathError::map("write", BUCKETS))?;
+        held(&self.learned)
+            .set(slot, [0; size_of::<Learned>()], 0)
+            .map_err(DatapathError::map("write", LEARNED))
     }
 
     /// A port's counters, summed over the CPUs.
@@ -162,6 +172,7 @@ pub(super) fn check_layouts(pins: &Pins) -> Result<(), DatapathError> {
         (PORTS, MapType::Array, four, size_of::<Port>(), Some(MAX_PORTS)),
         (COUNTERS, MapType::PerCpuArray, four, size_of::<PortCounters>(), Some(MAX_PORTS)),
         (BUCKETS, MapType::Array, four, size_of::<Bucket>(), Some(MAX_PORTS)),
+        (LEARNED, MapType::Array, four, size_of::<Learned>(), Some(MAX_PORTS)),
         // The ring's size is its own affair: records carry their length.
         (PUNT, MapType::RingBuf, 0, 0, None),
     ];

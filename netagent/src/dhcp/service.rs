@@ -220,6 +220,7 @@ fn exchange(lease: Option<&v4::Lease>, kind: PuntKind, frame: &[u8]) -> Exchange
         (PuntKind::Dhcpv4, None) => return unserved("dhcpv4 without lease"),
         (PuntKind::Dhcpv6, _) => return unserved("dhcpv6 unserved"),
         (PuntKind::RouterSolicitation, _) => return unserved("router_solicitation unserved"),
+        (PuntKind::TooBig, _) => return unserved("too_big unserved"),
     };
     match outcome {
         Outcome::Reply(reply) => Exchange {

@@ -1,0 +1,80 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! IPv4 from the guest.
+
+use super::{
+    super::{hold, own},
+    Allowed, Frame, Places,
+};
+use crate::{
+    address::V4,
+    counters::DropReason,
+    maps::{Port, PuntKind},
+    packet::{Header as _, Packet},
+    rule::Rule,
+    wire::{
+        ipv4::{self, Ipv4},
+        udp,
+    },
+};
+
+#[inline(always)]
+pub(super) fn judge<P: Packet + ?Sized>(
+    packet: &P,
+    frame: Frame,
+    port: &Port,
+) -> Result<Allowed, DropReason> {
+    let ip = ipv4::read(packet, frame.link.at).ok_or(DropReason::Malformed)?;
+    // A packet to be segmented may say anything: the kernel writes the length of each segment.
+    if !frame.is_segmented() && ip.total > frame.network_len() {
+        return Err(DropReason::Malformed);
+    }
+    let payload = frame.link.at + ip.header;
+    let mut nameless = false;
+    if ip.protocol == ipv4::UDP && ip.first_fragment {
+        // The ports are read where they are: a first fragment that ends before them would hide them (RFC 1858).
+        if ip.total < ip.header + udp::HEADER {
+            return Err(DropReason::Malformed);
+        }
+        let to = udp::destination_port(packet, payload).ok_or(DropReason::Malformed)?;
+        if to == udp::DHCPV4_SERVER {
+            if !frame.link.tagged {
+                return Ok(Allowed::Punt(PuntKind::Dhcpv4));
+            }
+            // Another network's server is asked there, by a guest that has no address yet.
+            nameless = ip.source == V4::UNSPECIFIED;
+        }
+        // Clients take answers from any source port.
+        hold(port, Rule::DhcpServer, to != udp::DHCPV4_CLIENT)?;
+    }
+    hold(port, Rule::SourceIpv4, own::v4(ip.source, port) || nameless)?;
+    if frame.is_segmented() || !frame.fits(port) {
+        let transport = if frame.is_segmented() { transport_len(packet, ip, payload)? } else { 0 };
+        let fits = frame.is_segmented() && frame.segments_fit(ip.header + transport, port);
+        if !fits && let Err(verdict) = frame.too_big(port, may_be_answered(packet, ip, payload)) {
+            return verdict;
+        }
+    }
+    Ok(Allowed::Forward(Places::default()))
+}
+
+/// Length of the transport header that every segment gets a copy of.
+#[inline(always)]
+fn transport_len<P: Packet + ?Sized>(packet: &P, ip: Ipv4, at: usize) -> Result<usize, DropReason> {
+    match ip.protocol {
+        ipv4::TCP => {
+            let tcp = packet.header::<20>(at).ok_or(DropReason::Malformed)?;
+            Ok((tcp.u8::<12>() >> 4) as usize * 4)
+        }
+        _ => Ok(udp::HEADER),
+    }
+}
+
+/// Whether an ICMP error may answer the packet (RFC 1122, section 3.2.2).
+#[inline(always)]
+fn may_be_answered<P: Packet + ?Sized>(packet: &P, ip: Ipv4, at: usize) -> bool {
+    if !ip.first_fragment || ip.destination.is_multicast() || ip.destination == V4::BROADCAST {
+        return false;
+    }
+    ip.protocol != ipv4::ICMP
+        || packet.header::<4>(at).is_some_and(|icmp| !ipv4::is_icmp_error(icmp.u8::<0>()))
+}

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use super::v1;
 use crate::{
     core::{
+        guard::{self, GuardError, GuardSpec, RulesOff},
         ids::{IdError, IfName},
         spec::{PortSpec, TapSpec},
     },
@@ -38,6 +39,12 @@ pub enum FieldError {
     /// A tap has no so many.
     #[error("{0} queues: a tap has 1 to {MAX_QUEUES}")]
     Queues(u32),
+    /// An exception from the guard.
+    #[error(transparent)]
+    Guard(#[from] GuardError),
+    /// Not a prefix.
+    #[error("`{0}` is no prefix; give it as in 192.0.2.0/24 or 2001:db8::/64")]
+    Prefix(String),
     /// Nothing names a port.
     #[error("name a port by its id, or by --netns")]
     NoPort,
@@ -71,9 +78,32 @@ pub fn port_spec(request: &v1::AttachRequest) -> Result<PortSpec, FieldError> {
             .map(|tier| tier.parse().map_err(FieldError::Tier))
             .transpose()?
             .unwrap_or_default(),
+        guard: guard_spec(request)?,
         resolv_conf: given(&request.resolv_conf).map(|p| absolute("resolv_conf", &p)).transpose()?,
         hostname: given(&request.hostname),
         wanted: true,
+    })
+}
+
+fn guard_spec(request: &v1::AttachRequest) -> Result<GuardSpec, FieldError> {
+    let prefix = |text: &String| -> Result<_, FieldError> {
+        // An address stands for itself.
+        let net = text.parse().or_else(|_| text.parse::<std::net::IpAddr>().map(Into::into));
+        Ok(guard::prefix(net.map_err(|_| FieldError::Prefix(text.clone()))?)?)
+    };
+    Ok(GuardSpec {
+        off: RulesOff::from_names(request.guard_off.iter().map(String::as_str))?,
+        prefixes: request.allowed_prefixes.iter().map(prefix).collect::<Result<_, _>>()?,
+        vlans: request
+            .allowed_vlans
+            .iter()
+            .map(|id| u16::try_from(*id).map_err(|_| GuardError::Vlan(id.to_string()))?.try_into())
+            .collect::<Result<_, _>>()?,
+        ethertypes: request
+            .allowed_ethertypes
+            .iter()
+            .map(|n| u16::try_from(*n).map_err(|_| GuardError::EtherType(format!("{n:#x}")))?.try_into())
+            .collect::<Result<_, _>>()?,
     })
 }
 

@@ -5,7 +5,7 @@ use netagent_common::counters::{Count, DropReason, PortCounters};
 
 use super::v1;
 use crate::{
-    core::guest::Guest,
+    core::{guard::GuardSpec, guest::Guest},
     datapath::DatapathError,
     reconcile::{Parts, PortLookup, Wired},
 };
@@ -25,6 +25,7 @@ pub(super) fn port(parts: &Parts, lookup: &PortLookup) -> Result<v1::Port, Datap
             owner: spec.tap.owner_text(),
             ..v1::Tap::default()
         }),
+        guard: Some(guard(&spec.guard)),
         ..v1::Port::default()
     };
     if let Some(wired) = &lookup.status.wired {
@@ -80,6 +81,15 @@ fn guest(guest: &Guest) -> v1::Guest {
             search: guest.dns.search.clone(),
         }),
         hostname: guest.hostname.clone().unwrap_or_default(),
+    }
+}
+
+fn guard(guard: &GuardSpec) -> v1::Guard {
+    v1::Guard {
+        off: guard.off.names().into_iter().map(str::to_owned).collect(),
+        allowed_prefixes: guard.prefixes.iter().map(ToString::to_string).collect(),
+        allowed_vlans: guard.vlans.iter().map(|id| id.get().into()).collect(),
+        allowed_ethertypes: guard.ethertypes.iter().map(ToString::to_string).collect(),
     }
 }
 

@@ -9,6 +9,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use crate::{
     api::v1,
     core::{
+        guard::{EtherType, RulesOff, VlanId},
         ids::{IfName, MacAddr},
         tier::TierChoice,
     },
@@ -131,6 +132,18 @@ pub(super) struct AttachArgs {
     /// How packets leave: auto, peer or plain.
     #[arg(long, default_value_t = TierChoice::Auto)]
     tier: TierChoice,
+    /// Guard rules not to hold, by the names under which `show` counts their drops; `all` for every one.
+    #[arg(long, value_name = "RULE", value_delimiter = ',', value_parser = rule_name)]
+    guard_off: Vec<String>,
+    /// A prefix or address that the guest may use besides the pod's, as a router or a VIP's holder does.
+    #[arg(long, value_name = "CIDR", value_delimiter = ',')]
+    allow_prefix: Vec<String>,
+    /// A VLAN whose tag the guest may use, 1 to 4094.
+    #[arg(long, value_name = "ID", value_delimiter = ',')]
+    allow_vlan: Vec<VlanId>,
+    /// An EtherType that passes besides IPv4, ARP and IPv6, as in 0x88cc.
+    #[arg(long, value_name = "TYPE", value_delimiter = ',')]
+    allow_ethertype: Vec<EtherType>,
     /// resolv.conf for the guest [default: the pod's own, where it is found].
     #[arg(long, value_name = "FILE")]
     resolv_conf: Option<PathBuf>,
@@ -178,8 +191,16 @@ impl AttachArgs {
             tier: self.tier.to_string(),
             resolv_conf: self.resolv_conf.as_deref().map(absolute).transpose()?.unwrap_or_default(),
             hostname: self.hostname.clone().unwrap_or_default(),
+            guard_off: self.guard_off.clone(),
+            allowed_prefixes: self.allow_prefix.clone(),
+            allowed_vlans: self.allow_vlan.iter().map(|id| id.get().into()).collect(),
+            allowed_ethertypes: self.allow_ethertype.iter().map(|t| t.get().into()).collect(),
         })
     }
+}
+
+fn rule_name(name: &str) -> Result<String, String> {
+    RulesOff::from_names([name]).map(|_| name.to_owned()).map_err(|e| e.to_string())
 }
 
 /// A port, by its id or its namespace.

@@ -79,6 +79,7 @@ fn port_fields(port: &v1::Port) -> Vec<(&'static str, String)> {
             ),
         ),
         ("datapath", with(datapath.tier, " on ", format!("{} ({})", datapath.hook, datapath.reason))),
+        ("guard", guard(&port.guard.clone().unwrap_or_default())),
         ("guest mac", guest.mac),
         ("addresses", guest.addresses.join("\n")),
         ("routes", routes.collect::<Vec<_>>().join("\n")),
@@ -93,6 +94,23 @@ fn port_fields(port: &v1::Port) -> Vec<(&'static str, String)> {
         ("punted", count(counters.punted.as_ref())),
         ("drops", counters.drops.iter().map(|(r, n)| format!("{n} {r}")).collect::<Vec<_>>().join("\n")),
     ]
+}
+
+/// What the guard lets pass besides; empty when it holds every rule.
+fn guard(guard: &v1::Guard) -> String {
+    let line =
+        |what: &str, list: Vec<String>| (!list.is_empty()).then(|| format!("{what} {}", list.join(", ")));
+    let vlans = guard.allowed_vlans.iter().map(u32::to_string).collect();
+    [
+        line("off:", guard.off.clone()),
+        line("prefixes", guard.allowed_prefixes.clone()),
+        line("vlans", vlans),
+        line("ethertypes", guard.allowed_ethertypes.clone()),
+    ]
+    .into_iter()
+    .flatten()
+    .collect::<Vec<_>>()
+    .join("\n")
 }
 
 /// The steps of a plan.

@@ -10,6 +10,7 @@ use netagent_common::{
 };
 
 use super::{
+    guard::GuardSpec,
     guest::Guest,
     ids::{IfName, MacAddr, NetnsId, PortId},
     pod::{PodFacts, PodLink},
@@ -30,6 +31,8 @@ pub struct DesiredPort {
     pub pod_mac: MacAddr,
     /// The tap to make.
     pub tap: TapSpec,
+    /// Exceptions from the guard.
+    pub guard: GuardSpec,
     /// What the guest is told.
     pub guest: Guest,
     /// How packets leave.
@@ -118,6 +121,7 @@ impl DesiredPort {
             pod_link: link.clone(),
             pod_mac,
             tap: spec.tap.clone(),
+            guard: spec.guard.clone(),
             guest: Guest::inherit(mac, facts),
             tier,
             tier_reason,

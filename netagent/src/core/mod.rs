@@ -5,6 +5,7 @@
 //! checks it).
 
 pub mod desired;
+pub mod guard;
 pub mod guest;
 pub mod ids;
 pub mod observed;

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 
 use super::{
+    guard::GuardSpec,
     ids::{IfName, MacAddr, NetnsId, PortId},
     tier::TierChoice,
 };
@@ -33,6 +34,9 @@ pub struct PortSpec {
     pub mac: Option<MacAddr>,
     /// How packets leave towards the node.
     pub tier: TierChoice,
+    /// Exceptions from the guard.
+    #[serde(default)]
+    pub guard: GuardSpec,
     /// A resolv.conf(5) whose servers and search list the guest gets; found by the pod's path when not given.
     pub resolv_conf: Option<PathBuf>,
     /// The guest's host name; found by the pod's path when not given.
@@ -102,6 +106,7 @@ pub(crate) mod tests {
             tap: TapSpec { name: "tap0".parse().unwrap(), queues: 1, uid: Some(107), gid: Some(107) },
             mac: None,
             tier: TierChoice::Auto,
+            guard: GuardSpec::default(),
             resolv_conf: None,
             hostname: Some("vm".into()),
             wanted: true,
@@ -118,7 +123,9 @@ pub(crate) mod tests {
     fn a_field_of_another_version_is_passed_over() {
         let mut value = serde_json::to_value(spec()).unwrap();
         value["from_the_future"] = true.into();
-        value.as_object_mut().unwrap().remove("netns_cookie");
+        for later in ["netns_cookie", "guard"] {
+            value.as_object_mut().unwrap().remove(later);
+        }
         let read: PortSpec = serde_json::from_value(value).unwrap();
         assert_eq!(read, PortSpec { netns_cookie: None, ..spec() });
     }

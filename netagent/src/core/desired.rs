@@ -10,7 +10,7 @@ use netagent_common::{
 };
 
 use super::{
-    guard::GuardSpec,
+    guard::{GuardError, GuardSpec},
     guest::Guest,
     ids::{IfName, MacAddr, NetnsId, PortId},
     pod::{PodFacts, PodLink},
@@ -80,6 +80,9 @@ pub enum SpecError {
         /// The address.
         mac: MacAddr,
     },
+    /// The exceptions from the guard do not fit.
+    #[error(transparent)]
+    Guard(#[from] GuardError),
     /// The tier cannot be had.
     #[error(transparent)]
     Tier(#[from] TierError),
@@ -114,6 +117,7 @@ impl DesiredPort {
         if !mac.is_station() {
             return Err(SpecError::GuestMac { mac });
         }
+        spec.guard.fits()?;
         let (tier, tier_reason) = tier::choose(spec.tier, link, kernel)?;
         Ok(Self {
             id: spec.id(),
@@ -146,6 +150,7 @@ impl DesiredPort {
         entry.guest_mac = Mac::new(self.guest.mac.0);
         entry.pod_mac = Mac::new(self.pod_mac.0);
         entry.link_local = entry.guest_mac.link_local();
+        self.guard.write(&mut entry);
         self.write_addresses(&mut entry);
         self.write_next_hops(&mut entry);
         entry

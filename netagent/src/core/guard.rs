@@ -4,7 +4,11 @@
 use std::{collections::BTreeSet, fmt, str::FromStr};
 
 use ipnet::IpNet;
-use netagent_common::rule::Rule;
+use netagent_common::{
+    address::{PrefixV4, PrefixV6},
+    maps::{Full, MAX_ETHERTYPES, MAX_PREFIXES, MAX_VLANS, Port},
+    rule::Rule,
+};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 /// Exceptions from the guard; none by default.
@@ -19,6 +23,48 @@ pub struct GuardSpec {
     pub vlans: BTreeSet<VlanId>,
     /// EtherTypes besides IPv4, ARP and IPv6.
     pub ethertypes: BTreeSet<EtherType>,
+}
+
+impl GuardSpec {
+    /// Whether a port entry holds them all.
+    ///
+    /// # Errors
+    /// The first list that is too long.
+    pub fn fits(&self) -> Result<(), GuardError> {
+        let v4 = self.prefixes.iter().filter(|p| matches!(p, IpNet::V4(_))).count();
+        let lists = [
+            ("allowed IPv4 prefixes", v4, MAX_PREFIXES),
+            ("allowed IPv6 prefixes", self.prefixes.len() - v4, MAX_PREFIXES),
+            ("allowed VLANs", self.vlans.len(), MAX_VLANS),
+            ("allowed EtherTypes", self.ethertypes.len(), MAX_ETHERTYPES),
+        ];
+        match lists.into_iter().find(|(_, have, room)| have > room) {
+            Some((what, have, room)) => Err(GuardError::TooMany { what, have, room }),
+            None => Ok(()),
+        }
+    }
+
+    /// Writes them into a port entry, which [`fits`](Self::fits) has found large enough.
+    pub fn write(&self, entry: &mut Port) {
+        entry.guard_off = self.off.bits();
+        // What does not fit is not allowed: the guard stays on the strict side.
+        let _ = self.prefixes.iter().try_for_each(|prefix| allow(entry, *prefix));
+        let _ = self.vlans.iter().try_for_each(|id| entry.allow_vlan(id.get()));
+        let _ = self.ethertypes.iter().try_for_each(|number| entry.allow_ethertype(number.get()));
+    }
+}
+
+fn allow(entry: &mut Port, prefix: IpNet) -> Result<(), Full> {
+    match prefix {
+        IpNet::V4(net) => match PrefixV4::new(net.addr().octets(), net.prefix_len()) {
+            Some(prefix) => entry.allow_ipv4_prefix(prefix),
+            None => Ok(()),
+        },
+        IpNet::V6(net) => match PrefixV6::new(net.addr().octets(), net.prefix_len()) {
+            Some(prefix) => entry.allow_ipv6_prefix(prefix),
+            None => Ok(()),
+        },
+    }
 }
 
 /// A set of rules, as text a list of their names.
@@ -254,6 +300,26 @@ mod tests {
         assert_eq!(prefix("10.1.2.3/16".parse().unwrap()).unwrap().to_string(), "10.1.0.0/16");
         let error = prefix("::/0".parse().unwrap()).unwrap_err().to_string();
         assert!(error.contains("--guard-off source_ipv6"), "{error}");
+    }
+
+    #[test]
+    fn exceptions_are_written_and_bounded() {
+        let mut spec = GuardSpec {
+            off: RulesOff::from_names(["oversized"]).unwrap(),
+            prefixes: ["192.0.2.0/24", "2001:db8::/64"].map(|p| p.parse().unwrap()).into(),
+            vlans: [VlanId(7)].into(),
+            ethertypes: [EtherType(0x88cc)].into(),
+        };
+        assert_eq!(spec.fits(), Ok(()));
+        let mut entry: Port = bytemuck::Zeroable::zeroed();
+        spec.write(&mut entry);
+        assert_eq!(entry.guard_off, Rule::Oversized.bit());
+        assert!(entry.ipv4_prefixes[0].holds(netagent_common::address::V4::new([192, 0, 2, 9])));
+        assert!(entry.ipv6_prefixes[0].mask.network == u64::MAX);
+        assert_eq!((entry.vlans[0], entry.ethertypes[0]), (7, 0x88cc));
+
+        spec.vlans = (1..=17).map(VlanId).collect();
+        assert_eq!(spec.fits().unwrap_err().to_string(), "17 allowed VLANs, and a port holds 16");
     }
 
     #[test]

@@ -5,6 +5,7 @@
 
 mod announce;
 mod lease;
+mod path_mtu;
 mod service;
 pub mod v4;
 

@@ -4,19 +4,19 @@
 use std::{
     collections::BTreeMap,
     io,
-    net::Ipv4Addr,
+    net::{IpAddr, Ipv4Addr},
     path::PathBuf,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant},
 };
 
-use netagent_common::maps::{PuntKind, Punted};
+use netagent_common::maps::{PuntKind, Punted, TAGGED};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tracing::{debug, info, warn};
 
 use super::{
     announce::Announcements,
-    lease,
+    lease, path_mtu,
     v4::{self, Event, Outcome},
 };
 use crate::{
@@ -176,7 +176,12 @@ impl Service {
         let Some(kind) = PuntKind::from_u32(punted.kind) else { return };
         let mut ports = self.ports();
         let Some(entry) = ports.get_mut(&punted.slot) else { return };
-        let mut exchange = exchange(entry.lease.as_ref(), kind, frame);
+        let mut exchange = match kind {
+            PuntKind::Dhcpv4 => dhcpv4(entry.lease.as_ref(), frame),
+            PuntKind::Dhcpv6 => Exchange::unserved("dhcpv6 unserved".to_owned()),
+            PuntKind::RouterSolicitation => Exchange::unserved("router_solicitation unserved".to_owned()),
+            PuntKind::TooBig => too_big(&entry.served.guest, frame, punted.tag),
+        };
         let answer = exchange.frame.take().and_then(|frame| {
             let answer = self.answer(entry, frame);
             if answer.is_none() {
@@ -185,7 +190,7 @@ impl Service {
             answer
         });
         let talk = &mut entry.talk;
-        if answer.is_some() {
+        if answer.is_some() && kind != PuntKind::TooBig {
             talk.dialogue.last.clone_from(&exchange.said);
         }
         *talk.dialogue.messages.entry(exchange.said.clone()).or_default() += 1;
@@ -213,16 +218,9 @@ impl Service {
     }
 }
 
-fn exchange(lease: Option<&v4::Lease>, kind: PuntKind, frame: &[u8]) -> Exchange {
-    let unserved = |said: &str| Exchange { said: said.to_owned(), ..Exchange::default() };
-    let outcome = match (kind, lease) {
-        (PuntKind::Dhcpv4, Some(lease)) => v4::answer(lease, frame),
-        (PuntKind::Dhcpv4, None) => return unserved("dhcpv4 without lease"),
-        (PuntKind::Dhcpv6, _) => return unserved("dhcpv6 unserved"),
-        (PuntKind::RouterSolicitation, _) => return unserved("router_solicitation unserved"),
-        (PuntKind::TooBig, _) => return unserved("too_big unserved"),
-    };
-    match outcome {
+fn dhcpv4(lease: Option<&v4::Lease>, frame: &[u8]) -> Exchange {
+    let Some(lease) = lease else { return Exchange::unserved("dhcpv4 without lease".to_owned()) };
+    match v4::answer(lease, frame) {
         Outcome::Reply(reply) => Exchange {
             said: format!("{} -> {}", reply.to.as_str(), reply.message.as_str()),
             address: reply.asked,
@@ -239,11 +237,30 @@ fn exchange(lease: Option<&v4::Lease>, kind: PuntKind, frame: &[u8]) -> Exchange
             notable: true,
             ..Exchange::default()
         },
-        Outcome::Silent(silence) => unserved(&format!("silent {}", silence.as_str())),
+        Outcome::Silent(silence) => Exchange::unserved(format!("silent {}", silence.as_str())),
+    }
+}
+
+/// Tells the guest the MTU. Not worth a line in the log: a guest that ignores its lease's MTU causes one per path.
+fn too_big(guest: &Guest, frame: &[u8], tag: u32) -> Exchange {
+    let gateways: Vec<IpAddr> = guest.routes.iter().rev().filter_map(|route| route.gateway).collect();
+    match path_mtu::answer(frame, guest.mtu, &gateways) {
+        Ok(mut reply) => {
+            if tag & TAGGED != 0 {
+                path_mtu::put_tag(&mut reply, tag as u16);
+            }
+            Exchange { said: "too_big -> mtu".to_owned(), frame: Some(reply), ..Exchange::default() }
+        }
+        Err(silence) => Exchange::unserved(format!("too_big silent {}", silence.as_str())),
     }
 }
 
 impl Exchange {
+    /// A frame that is not answered, by its name in the counters.
+    fn unserved(said: String) -> Self {
+        Self { said, ..Self::default() }
+    }
+
     /// `told` is how many exchanges went unmentioned before this one; `None` when this one is one of them.
     fn log(&self, port: &PortId, told: Option<u64>) {
         let Self { said, address, left_out, .. } = self;

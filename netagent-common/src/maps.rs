@@ -23,6 +23,11 @@ pub const ACTIVE: u32 = 1 << 0;
 pub const PEER: u32 = 1 << 1;
 /// [`Port::flags`]: the pod link had no clsact qdisc before the port was wired, so teardown may remove it.
 pub const OWNS_CLSACT: u32 = 1 << 2;
+/// [`Port::flags`]: what the self-test of the path came to, a number in these bits; 0 before it was made. The programs
+/// do not read it: the agent finds it again after a restart.
+pub const SELF_TEST: u32 = 0xf << SELF_TEST_SHIFT;
+/// Where the number of [`SELF_TEST`] begins.
+pub const SELF_TEST_SHIFT: u32 = 8;
 
 /// Settings and identity of one port. Written by the agent alone; also what the agent finds again after a restart.
 ///
@@ -34,7 +39,7 @@ pub struct Port {
     pub netns_dev: u64,
     /// `st_ino` of the network namespace.
     pub netns_ino: u64,
-    /// [`ACTIVE`], [`PEER`], [`OWNS_CLSACT`].
+    /// [`ACTIVE`], [`PEER`], [`OWNS_CLSACT`], [`SELF_TEST`].
     pub flags: u32,
     /// The pod link, in the port's namespace.
     pub pod_ifindex: u32,

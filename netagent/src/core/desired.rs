@@ -135,7 +135,7 @@ impl DesiredPort {
     /// When `peer` was asked for by name and failed.
     pub fn heed(mut self, choice: TierChoice, outcome: SelfTest) -> Result<Self, TierError> {
         let gateway = self.question().map(|question| question.gateway());
-        if let (SelfTest::PeerFailed, Tier::Peer, Some(gateway)) = (outcome, self.tier, gateway) {
+        if (outcome, self.tier) == (SelfTest::PeerFailed, Tier::Peer) {
             let obstacle = self_test::peer_failed(gateway);
             if choice == TierChoice::Peer {
                 return Err(TierError { obstacle });
@@ -288,6 +288,9 @@ pub(crate) mod tests {
             auto.tier_reason,
             "peer failed its self-test: 10.244.0.1 answered through plain, and not through peer"
         );
+        let mut alone = desired();
+        alone.guest.routes.clear();
+        assert_eq!(alone.heed(TierChoice::Auto, SelfTest::PeerFailed).unwrap().tier, Tier::Plain);
         let refused = desired().heed(TierChoice::Peer, SelfTest::PeerFailed).unwrap_err().to_string();
         assert!(refused.contains("failed its self-test") && refused.contains("--tier plain"), "{refused}");
         for kept in

@@ -51,24 +51,30 @@ impl SelfTest {
 
     /// What it says about a port of this tier, for people. `gateway` is who was asked, or would be.
     pub fn words(self, tier: Tier, gateway: Option<IpAddr>) -> String {
-        let Some(gateway) = gateway else { return "unproved: the pod has no gateway to ask".into() };
+        let who = asked(gateway);
         match (self, tier) {
-            (Self::NotMade, _) => format!("unproved: {gateway} was not asked yet"),
+            (Self::NotMade, _) if gateway.is_none() => "unproved: the pod has no gateway to ask".into(),
+            (Self::NotMade, _) => format!("unproved: {who} was not asked yet"),
             (Self::Proved(Tier::Peer), Tier::Peer)
             | (Self::Proved(Tier::Plain) | Self::PeerFailed, Tier::Plain) => {
-                format!("proved: {gateway} answered")
+                format!("proved: {who} answered")
             }
-            (Self::Proved(other), _) => format!("unproved: {gateway} was asked through {other} alone"),
+            (Self::Proved(other), _) => format!("unproved: {who} was asked through {other} alone"),
             (Self::PeerFailed, _) => peer_failed(gateway),
-            (Self::Unanswered, _) => format!("unproved: {gateway} did not answer"),
+            (Self::Unanswered, _) => format!("unproved: {who} did not answer"),
             (Self::TapInUse, _) => "unproved: the tap was in use already".into(),
         }
     }
 }
 
 /// Why `peer` is not taken after it failed.
-pub(super) fn peer_failed(gateway: IpAddr) -> String {
-    format!("peer failed its self-test: {gateway} answered through plain, and not through peer")
+pub(super) fn peer_failed(gateway: Option<IpAddr>) -> String {
+    format!("peer failed its self-test: {} answered through plain, and not through peer", asked(gateway))
+}
+
+/// The gateway that the pod has now; it may have gone since it was asked.
+fn asked(gateway: Option<IpAddr>) -> String {
+    gateway.map_or_else(|| "the gateway".into(), |gateway| gateway.to_string())
 }
 
 #[cfg(test)]
@@ -103,6 +109,6 @@ mod tests {
         let by = |tier| ALL.into_iter().filter(|outcome| proves(*outcome, tier)).collect::<Vec<_>>();
         assert_eq!(by(Tier::Peer), [SelfTest::Proved(Tier::Peer)]);
         assert_eq!(by(Tier::Plain), [SelfTest::Proved(Tier::Plain), SelfTest::PeerFailed]);
-        assert!(ALL.iter().all(|outcome| outcome.words(Tier::Peer, None).contains("no gateway")));
+        assert!(SelfTest::NotMade.words(Tier::Peer, None).contains("no gateway to ask"));
     }
 }

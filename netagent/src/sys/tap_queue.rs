@@ -109,13 +109,26 @@ impl WatchedTapQueue {
     /// # Errors
     /// When the tap is gone.
     pub async fn receive(&self) -> io::Result<Vec<u8>> {
-        let mut buffer = vec![0; FRAME];
         loop {
+            // What a question set off is often there before the runtime hears of it.
+            if let Some(frame) = self.receive_now()? {
+                return Ok(frame);
+            }
             let mut ready = self.fd.readable().await?;
-            let read = ready.try_io(|fd| Ok(unistd::read(fd.get_ref().as_fd(), &mut buffer)?));
-            // Woken for nothing: wait again.
-            let Ok(length) = read else { continue };
-            return Ok(buffer.get(self.header..length?).unwrap_or_default().to_vec());
+            ready.clear_ready();
+        }
+    }
+
+    /// The next frame to the guest, if one waits.
+    ///
+    /// # Errors
+    /// When the tap is gone.
+    pub fn receive_now(&self) -> io::Result<Option<Vec<u8>>> {
+        let mut buffer = vec![0; FRAME];
+        match unistd::read(self.fd.get_ref().as_fd(), &mut buffer) {
+            Ok(length) => Ok(Some(buffer.get(self.header..length).unwrap_or_default().to_vec())),
+            Err(nix::errno::Errno::EAGAIN) => Ok(None),
+            Err(e) => Err(e.into()),
         }
     }
 }

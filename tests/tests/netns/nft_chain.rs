@@ -15,21 +15,18 @@ const BATCH_END: u16 = 0x11;
 const SUBSYSTEM: u8 = 10;
 const NEW_TABLE: u16 = (SUBSYSTEM as u16) << 8;
 const NEW_CHAIN: u16 = NEW_TABLE | 3;
-const NEW_RULE: u16 = NEW_TABLE | 6;
 const REQUEST: u16 = 1;
 const REQUEST_ACK_CREATE: u16 = 0x405;
 const NLMSG_ERROR: u16 = 2;
 const NESTED: u16 = 0x8000;
 const NF_DROP: u32 = 0;
-const NF_ACCEPT: u32 = 1;
-const REGISTER: u32 = 1;
 
 /// `NFPROTO_*`.
 pub(crate) const INET: u8 = 1;
 pub(crate) const ARP: u8 = 3;
 pub(crate) const NETDEV: u8 = 5;
 
-/// A base chain that drops what none of its rules accepts, in a table called `drops`.
+/// A base chain that drops everything, in a table called `drops`.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct DropChain<'a> {
     /// Of the table.
@@ -38,8 +35,6 @@ pub(crate) struct DropChain<'a> {
     pub(crate) hook: u32,
     /// For the family netdev.
     pub(crate) device: Option<&'a str>,
-    /// Every so manieth packet passes; none when absent.
-    pub(crate) pass_each: Option<u32>,
 }
 
 impl DropChain<'_> {
@@ -57,27 +52,9 @@ impl DropChain<'_> {
         let mut batch = message(BATCH_BEGIN, REQUEST, 0, &[]);
         batch.extend(message(NEW_TABLE, REQUEST_ACK_CREATE, self.family, &text(1, "drops")));
         batch.extend(message(NEW_CHAIN, REQUEST_ACK_CREATE, self.family, &chain.concat()));
-        let mut answers = 2;
-        if let Some(each) = self.pass_each {
-            let rule = [text(1, "drops"), text(2, &name), nested(4, &accept_each(each))].concat();
-            batch.extend(message(NEW_RULE, REQUEST_ACK_CREATE | 0x800, self.family, &rule));
-            answers += 1;
-        }
         batch.extend(message(BATCH_END, REQUEST, 0, &[]));
-        tell(&batch, answers)
+        tell(&batch, 2)
     }
-}
-
-/// `numgen inc mod EACH == EACH - 1 accept`.
-fn accept_each(each: u32) -> Vec<u8> {
-    let numgen = [number(1, REGISTER), number(2, each), number(3, 0), number(4, 0)].concat();
-    let last = nested(3, &attribute(1, &(each - 1).to_ne_bytes()));
-    let compare = [number(1, REGISTER), number(2, 0), last].concat();
-    let verdict = nested(2, &nested(2, &number(1, NF_ACCEPT)));
-    let immediate = [number(1, 0), verdict].concat();
-    [("numgen", numgen), ("cmp", compare), ("immediate", immediate)]
-        .map(|(name, data)| nested(1, &[text(1, name), nested(2, &data)].concat()))
-        .concat()
 }
 
 fn tell(batch: &[u8], mut answers: usize) -> Result<()> {

@@ -129,7 +129,7 @@ fn pod_links_of_other_kinds_are_named_as_the_obstacle() {
 
 /// A hook of every kind that a packet of the pod could meet.
 fn everywhere() -> Vec<DropChain<'static>> {
-    let chain = |family, hook, device| DropChain { family, hook, device, pass_each: None };
+    let chain = |family, hook, device| DropChain { family, hook, device };
     let mut chains = vec![
         chain(NETDEV, 0, Some(POD_LINK)),
         chain(NETDEV, 0, Some(TAP)),
@@ -151,7 +151,7 @@ fn no_tier_passes_the_pods_netfilter_hooks_and_the_status_says_so() {
     require_netns!();
     for tier in ["plain", "peer"] {
         let scene = Scene::new().unwrap();
-        let egress = DropChain { family: NETDEV, hook: 1, device: Some(POD_LINK), pass_each: None };
+        let egress = DropChain { family: NETDEV, hook: 1, device: Some(POD_LINK) };
         assert!(pings(scene.pod(), &GATEWAY4.to_string()));
         egress.add(scene.pod()).unwrap();
         assert!(!pings(scene.pod(), &GATEWAY4.to_string()), "the chain on egress drops nothing");

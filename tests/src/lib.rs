@@ -3,6 +3,7 @@
 
 pub mod agent;
 pub mod attached;
+pub mod bpf_stub;
 pub mod bpffs;
 pub mod bridge;
 pub mod flood;

@@ -36,6 +36,12 @@ pub const VLANS: u32 = 1 << 5;
 /// [`Port::flags`]: [`Port::ethertypes`] is not empty.
 pub const ETHERTYPES: u32 = 1 << 6;
 
+/// [`Port::flags`]: what the self-test of the path came to, a number in these bits; 0 before it was made. The programs
+/// do not read it: the agent finds it again after a restart.
+pub const SELF_TEST: u32 = 0xf << SELF_TEST_SHIFT;
+/// Where the number of [`SELF_TEST`] begins.
+pub const SELF_TEST_SHIFT: u32 = 8;
+
 /// Settings and identity of one port. Written by the agent alone; also what the agent finds again after a restart.
 ///
 /// What every frame is compared with comes first, so that it shares cache lines. A packet that meets a half-written
@@ -43,7 +49,7 @@ pub const ETHERTYPES: u32 = 1 << 6;
 #[repr(C)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Pod, Zeroable)]
 pub struct Port {
-    /// [`ACTIVE`], [`PEER`], [`OWNS_CLSACT`] and which of the lists below are not empty.
+    /// [`ACTIVE`], [`PEER`], [`OWNS_CLSACT`], [`SELF_TEST`] and which of the lists below are not empty.
     pub flags: u32,
     /// The rules that are switched off, by [`Rule::bit`].
     pub guard_off: u32,

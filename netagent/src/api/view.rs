@@ -50,6 +50,7 @@ fn fill(port: &mut v1::Port, parts: &Parts, wired: &Wired) -> Result<(), Datapat
         tier: wired.desired.tier.to_string(),
         hook: wired.hook.to_string(),
         reason: wired.desired.tier_reason.clone(),
+        warnings: wired.desired.warnings.clone(),
     });
     port.counters = Some(counters(&parts.datapath.maps().counters(wired.slot)?));
     let dialogue = parts.dhcp.dialogue(wired.slot);

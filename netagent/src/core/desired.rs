@@ -14,8 +14,10 @@ use super::{
     guest::Guest,
     ids::{IfName, MacAddr, NetnsId, PortId},
     pod::{PodFacts, PodLink},
+    question::Question,
+    self_test::{self, SelfTest},
     spec::{PortSpec, TapSpec},
-    tier::{self, Hook, KernelFeatures, Tier, TierError},
+    tier::{self, Hook, KernelFeatures, Tier, TierChoice, TierError},
 };
 
 /// A port as it should be.
@@ -39,6 +41,8 @@ pub struct DesiredPort {
     pub tier: Tier,
     /// Why that tier, for people.
     pub tier_reason: String,
+    /// What people should know of this path though it works.
+    pub warnings: Vec<String>,
     /// Where programs that are not attached yet go.
     pub hook: Hook,
 }
@@ -129,8 +133,38 @@ impl DesiredPort {
             guest: Guest::inherit(mac, facts),
             tier,
             tier_reason,
+            warnings: facts
+                .rules
+                .iter()
+                .map(|rules| format!("the guest's packets do not pass {rules}"))
+                .collect(),
             hook: kernel.hook(),
         })
+    }
+
+    /// Heeds what the self-test came to: `peer` that failed is not taken again, and the outcome stands in the reason.
+    ///
+    /// # Errors
+    /// When `peer` was asked for by name and failed.
+    pub fn heed(mut self, choice: TierChoice, outcome: SelfTest) -> Result<Self, TierError> {
+        let gateway = self.question().map(|question| question.gateway());
+        if (outcome, self.tier) == (SelfTest::PeerFailed, Tier::Peer) {
+            let obstacle = self_test::peer_failed(gateway);
+            if choice == TierChoice::Peer {
+                return Err(TierError { obstacle });
+            }
+            self.tier = Tier::Plain;
+            self.tier_reason = obstacle;
+        } else {
+            let proof = outcome.words(self.tier, gateway);
+            self.tier_reason = format!("{}; {proof}", self.tier_reason);
+        }
+        Ok(self)
+    }
+
+    /// What its self-test asks; nothing when there is nobody to ask.
+    pub fn question(&self) -> Option<Question> {
+        Question::of(&self.guest)
     }
 
     /// The port entry that the programs read. A tap that is still to be made has index 0.
@@ -211,9 +245,8 @@ pub fn entry_id(entry: &maps::Port) -> Option<PortId> {
 pub(crate) mod tests {
     use super::*;
     use crate::core::{
-        pod::{Dns, Route},
+        pod::{Dns, HostPeer, Route},
         spec::tests::spec,
-        tier::TierChoice,
     };
 
     pub(crate) const KERNEL: KernelFeatures = KernelFeatures { tcx: true, redirect_peer: true };
@@ -229,6 +262,7 @@ pub(crate) mod tests {
                 up: true,
                 peer_elsewhere: true,
                 egress: None,
+                host_peer: HostPeer::Clear,
             },
             addresses: vec!["10.244.0.9/24".parse().unwrap(), "fd00::9/64".parse().unwrap()],
             routes: [("10.244.0.0/24", None), ("fd00::/64", None), ("0.0.0.0/0", Some("10.244.0.1"))]
@@ -240,6 +274,7 @@ pub(crate) mod tests {
                 .to_vec(),
             dns: Dns { servers: vec!["10.96.0.10".parse().unwrap()], search: vec!["cluster.local".into()] },
             hostname: Some("vm".into()),
+            rules: Vec::new(),
         }
     }
 
@@ -279,6 +314,38 @@ pub(crate) mod tests {
             let error = DesiredPort::new(&spec, &facts, KERNEL).unwrap_err().to_string();
             assert!(error.contains(expected), "{error} should say {expected}");
         }
+    }
+
+    #[test]
+    fn a_failed_self_test_takes_peer_away_unless_it_was_asked_for_by_name() {
+        let auto = desired().heed(TierChoice::Auto, SelfTest::PeerFailed).unwrap();
+        assert_eq!(auto.tier, Tier::Plain);
+        assert_eq!(auto.entry(7, false).flags, ACTIVE);
+        assert_eq!(
+            auto.tier_reason,
+            "peer failed its self-test: 10.244.0.1 answered through plain, and not through peer"
+        );
+        let mut alone = desired();
+        alone.guest.routes.clear();
+        assert_eq!(alone.heed(TierChoice::Auto, SelfTest::PeerFailed).unwrap().tier, Tier::Plain);
+        let refused = desired().heed(TierChoice::Peer, SelfTest::PeerFailed).unwrap_err().to_string();
+        assert!(refused.contains("failed its self-test") && refused.contains("--tier plain"), "{refused}");
+        for kept in
+            [SelfTest::NotMade, SelfTest::Proved(Tier::Peer), SelfTest::Unanswered, SelfTest::TapInUse]
+        {
+            let port = desired().heed(TierChoice::Peer, kept).unwrap();
+            assert_eq!(port.tier, Tier::Peer);
+            assert!(port.tier_reason.contains("another namespace; "), "{}", port.tier_reason);
+        }
+    }
+
+    #[test]
+    fn rules_that_no_tier_passes_are_warned_of() {
+        let mut facts = facts();
+        facts.rules = vec!["nftables table ip istio".into()];
+        let port = DesiredPort::new(&spec(), &facts, KERNEL).unwrap();
+        assert_eq!(port.warnings, ["the guest's packets do not pass nftables table ip istio"]);
+        assert_eq!(port.tier, Tier::Peer);
     }
 
     #[test]

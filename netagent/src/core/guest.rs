@@ -1,9 +1,12 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! What the guest is told: the pod's network, in the shape that DHCP and router advertisements need.
 
-use std::{cmp::Reverse, net::Ipv4Addr};
+use std::{
+    cmp::Reverse,
+    net::{Ipv4Addr, Ipv6Addr},
+};
 
-use ipnet::{IpNet, Ipv4Net};
+use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 
 use super::{
     ids::MacAddr,
@@ -44,6 +47,19 @@ impl Guest {
     /// The first IPv4 address: DHCPv4 has room for one.
     pub fn ipv4(&self) -> Option<Ipv4Net> {
         self.addresses.iter().find_map(|a| if let IpNet::V4(a) = a { Some(*a) } else { None })
+    }
+
+    /// The first IPv6 address.
+    pub fn ipv6(&self) -> Option<Ipv6Net> {
+        self.addresses.iter().find_map(|a| if let IpNet::V6(a) = a { Some(*a) } else { None })
+    }
+
+    /// The IPv6 default route's gateway.
+    pub fn ipv6_gateway(&self) -> Option<Ipv6Addr> {
+        self.routes.iter().find_map(|r| match (r.destination, r.gateway) {
+            (IpNet::V6(d), Some(std::net::IpAddr::V6(g))) if d.prefix_len() == 0 => Some(g),
+            _ => None,
+        })
     }
 
     /// The IPv4 default route's gateway.

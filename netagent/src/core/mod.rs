@@ -13,6 +13,8 @@ pub mod owned;
 pub mod plan;
 pub mod pod;
 pub mod program;
+pub mod question;
 pub mod render;
+pub mod self_test;
 pub mod spec;
 pub mod tier;

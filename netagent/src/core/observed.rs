@@ -3,7 +3,7 @@
 
 use netagent_common::maps;
 
-use super::{guest::Guest, program::Program, spec::owner_text, tier::Hook};
+use super::{guest::Guest, program::Program, self_test::SelfTest, spec::owner_text, tier::Hook};
 
 /// One port as it is.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -27,6 +27,18 @@ pub struct Observed {
 }
 
 impl Observed {
+    /// What the self-test of these two devices came to. A device that was made anew is another path.
+    pub fn self_test(&self, pod_ifindex: u32) -> SelfTest {
+        match (&self.entry, &self.tap) {
+            (Some((_, entry)), ObservedTap::Ours(tap))
+                if (entry.tap_ifindex, entry.pod_ifindex) == (tap.ifindex, pod_ifindex) =>
+            {
+                SelfTest::from_flags(entry.flags)
+            }
+            _ => SelfTest::NotMade,
+        }
+    }
+
     /// The program's state.
     pub fn program(&self, program: Program) -> ObservedProgram {
         match program {

@@ -20,6 +20,8 @@ pub struct PodFacts {
     pub dns: Dns,
     /// Host name of the pod.
     pub hostname: Option<String>,
+    /// Netfilter rules of the pod's namespace, a text for each table; the guest's packets pass none of them.
+    pub rules: Vec<String>,
 }
 
 /// The interface that the CNI put into the pod.
@@ -41,6 +43,21 @@ pub struct PodLink {
     pub peer_elsewhere: bool,
     /// What sits on its egress and would be skipped by packets that do not pass it, in words; `None` when nothing does.
     pub egress: Option<String>,
+    /// What is known of its peer in another namespace.
+    pub host_peer: HostPeer,
+}
+
+/// The other end of a veth, as far as it matters to packets that enter behind it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum HostPeer {
+    /// Nothing on it that such packets would skip; also when there is no peer elsewhere.
+    #[default]
+    Clear,
+    /// A native XDP program, by its id: it runs on what is sent to the device, and never on what
+    /// `bpf_redirect_peer` puts behind it.
+    NativeXdp(u32),
+    /// It cannot be looked at; why, in words.
+    Unseen(String),
 }
 
 /// One route.

@@ -37,6 +37,9 @@ impl fmt::Display for Step {
                 write!(f, "serve {} in slot {slot}: {}", guest.mac, addresses.join(", "))
             }
             Self::SetTapUp => f.write_str("set the tap up"),
+            Self::ProvePath { slot, question } => {
+                write!(f, "prove the path of slot {slot}: ask {} as the guest would", question.gateway())
+            }
             Self::StopServing(slot) => write!(f, "stop serving slot {slot}"),
             Self::DeleteTap { name, .. } => write!(f, "delete tap {name}"),
             Self::Detach { program, hook } => {

@@ -5,7 +5,7 @@ use std::{fmt, str::FromStr};
 
 use serde::{Deserialize, Serialize};
 
-use super::pod::PodLink;
+use super::pod::{HostPeer, PodLink};
 
 /// What the asker wants.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -58,7 +58,7 @@ impl KernelFeatures {
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 #[error("tier peer is not possible: {obstacle}; use --tier auto or --tier plain")]
 pub struct TierError {
-    obstacle: String,
+    pub(super) obstacle: String,
 }
 
 /// Chooses the tier for a link, with the reason as people read it.
@@ -84,15 +84,32 @@ pub fn choose(
 fn obstacle_to_peer(link: &PodLink, kernel: KernelFeatures) -> Option<String> {
     if !kernel.redirect_peer {
         Some("the kernel lacks bpf_redirect_peer (5.10)".into())
+    } else if link.kind == "netkit" {
+        // The CNI's policy runs in the peer's transmit path (drivers/net/netkit.c), which peer would get behind.
+        Some(format!("{} is netkit, whose policy programs peer would skip", link.ifname))
     } else if link.kind != "veth" {
         let kind = if link.kind.is_empty() { "a physical device" } else { &link.kind };
         Some(format!("{} is {kind}, not a veth", link.ifname))
     } else if !link.peer_elsewhere {
         Some(format!("the peer of {} is in the same namespace", link.ifname))
+    } else if let Some(egress) = &link.egress {
+        Some(format!("{} has {egress} on egress, which peer would skip", link.ifname))
     } else {
-        link.egress
-            .as_ref()
-            .map(|egress| format!("{} has {egress} on egress, which peer would skip", link.ifname))
+        obstacle_on_host_peer(link)
+    }
+}
+
+fn obstacle_on_host_peer(link: &PodLink) -> Option<String> {
+    let name = &link.ifname;
+    match &link.host_peer {
+        HostPeer::Clear => None,
+        HostPeer::NativeXdp(id) => {
+            Some(format!("the peer of {name} has a native XDP program (id {id}), which peer would skip"))
+        }
+        // What may be there is not skipped on a guess.
+        HostPeer::Unseen(why) => Some(format!(
+            "the peer of {name} cannot be checked for an XDP program, which peer would skip: {why}"
+        )),
     }
 }
 
@@ -133,11 +150,21 @@ mod tests {
         let near = PodLink { peer_elsewhere: false, ..veth.clone() };
         let macvlan = PodLink { kind: "macvlan".into(), ..veth.clone() };
         let shaped = PodLink { egress: Some("a tbf qdisc".into()), ..veth.clone() };
+        let netkit = PodLink { kind: "netkit".into(), ..veth.clone() };
+        let express = PodLink { host_peer: HostPeer::NativeXdp(7), ..veth.clone() };
+        let hidden = PodLink { host_peer: HostPeer::Unseen("no such id".into()), ..veth.clone() };
         let old = KernelFeatures { redirect_peer: false, ..ALL };
         for (link, kernel, reason) in [
             (&near, ALL, "the peer of eth0 is in the same namespace"),
             (&macvlan, ALL, "eth0 is macvlan, not a veth"),
             (&shaped, ALL, "eth0 has a tbf qdisc on egress, which peer would skip"),
+            (&netkit, ALL, "eth0 is netkit, whose policy programs peer would skip"),
+            (&express, ALL, "the peer of eth0 has a native XDP program (id 7), which peer would skip"),
+            (
+                &hidden,
+                ALL,
+                "the peer of eth0 cannot be checked for an XDP program, which peer would skip: no such id",
+            ),
             (&veth, old, "the kernel lacks bpf_redirect_peer (5.10)"),
         ] {
             assert_eq!(choose(TierChoice::Auto, link, kernel).unwrap(), (Tier::Plain, reason.into()));

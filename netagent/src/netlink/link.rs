@@ -30,8 +30,19 @@ pub struct LinkState {
     pub qdisc: String,
     /// `IFLA_LINK_NETNSID` is there: the device it is tied to lives in another namespace.
     pub peer_elsewhere: bool,
+    /// `IFLA_LINK` and `IFLA_LINK_NETNSID`: the device it is tied to, where that lives in another namespace.
+    pub peer: Option<PeerLink>,
     /// For a tun or tap.
     pub tun: Option<TunState>,
+}
+
+/// A device in another namespace.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PeerLink {
+    /// Its index there.
+    pub ifindex: u32,
+    /// Number of that namespace in this one.
+    pub netnsid: i32,
 }
 
 /// `IFLA_TUN_*` of include/uapi/linux/if_link.h.
@@ -47,6 +58,8 @@ pub struct TunState {
     pub vnet_hdr: bool,
     /// `IFF_MULTI_QUEUE`.
     pub multi_queue: bool,
+    /// Queues that somebody has open; told of multi-queue devices only, 0 for others.
+    pub open_queues: u32,
 }
 
 impl Netlink {
@@ -108,6 +121,8 @@ impl Netlink {
 }
 
 fn state(message: &LinkMessage) -> LinkState {
+    let mut tied_to = None;
+    let mut netnsid = None;
     let mut state = LinkState {
         ifindex: message.header.index,
         up: message.header.flags.contains(LinkFlags::Up),
@@ -119,7 +134,8 @@ fn state(message: &LinkMessage) -> LinkState {
             LinkAttribute::Mtu(mtu) => state.mtu = *mtu,
             LinkAttribute::IfAlias(alias) => state.alias = Some(alias.clone()),
             LinkAttribute::Qdisc(qdisc) => state.qdisc.clone_from(qdisc),
-            LinkAttribute::LinkNetNsId(_) => state.peer_elsewhere = true,
+            LinkAttribute::LinkNetNsId(id) => netnsid = Some(*id),
+            LinkAttribute::Link(index) => tied_to = Some(*index),
             LinkAttribute::LinkInfo(parts) => {
                 for part in parts {
                     match part {
@@ -132,6 +148,8 @@ fn state(message: &LinkMessage) -> LinkState {
             _ => {}
         }
     }
+    state.peer_elsewhere = netnsid.is_some();
+    state.peer = tied_to.zip(netnsid).map(|(ifindex, netnsid)| PeerLink { ifindex, netnsid });
     state
 }
 
@@ -141,6 +159,7 @@ fn tun(attributes: &[InfoTun]) -> TunState {
     const TYPE: u16 = 3;
     const VNET_HDR: u16 = 5;
     const MULTI_QUEUE: u16 = 7;
+    const NUM_QUEUES: u16 = 8;
     /// `IFF_TAP`, which is also the value of `IFLA_TUN_TYPE`.
     const TAP: u8 = 2;
 
@@ -157,6 +176,7 @@ fn tun(attributes: &[InfoTun]) -> TunState {
             TYPE => state.tap = flag == Some(TAP),
             VNET_HDR => state.vnet_hdr = flag == Some(1),
             MULTI_QUEUE => state.multi_queue = flag == Some(1),
+            NUM_QUEUES => state.open_queues = number.unwrap_or(0),
             _ => {}
         }
     }

@@ -6,13 +6,16 @@
 mod address;
 mod error;
 mod link;
+mod netfilter;
+mod peer;
 mod route;
 mod tc;
 
 use std::{future::Future, time::Duration};
 
 pub use error::NetlinkError;
-pub use link::{LinkState, TunState};
+pub use link::{LinkState, PeerLink, TunState};
+pub use netfilter::{BaseChain, base_chains_here};
 use rtnetlink::{Handle, sys::AsyncSocket as _};
 pub use tc::{BpfFilter, IngressQdisc};
 use tokio::task::JoinHandle;

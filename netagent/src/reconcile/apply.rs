@@ -4,6 +4,7 @@
 use super::{
     Parts,
     observe::{Inside, device, is_ours},
+    prove::{ProveError, Trial},
 };
 use crate::{
     core::{
@@ -11,6 +12,8 @@ use crate::{
         owned,
         plan::Step,
         program::Program,
+        question::Question,
+        self_test::SelfTest,
         spec::{PortSpec, TapSpec},
         tier::Hook,
     },
@@ -20,6 +23,7 @@ use crate::{
     sys::{
         netns::NetnsError,
         tap::{TapDraft, TapError},
+        tap_queue::TapQueue,
     },
 };
 
@@ -38,6 +42,9 @@ pub enum StepError {
     /// On entering the namespace.
     #[error(transparent)]
     Netns(#[from] NetnsError),
+    /// On trying the path.
+    #[error(transparent)]
+    Prove(#[from] ProveError),
     /// A device that the step needs has gone since the plan was made.
     #[error("link {0} is gone")]
     LinkGone(IfName),
@@ -102,6 +109,7 @@ impl<'a> Applier<'a> {
                 self.parts.dhcp.serve(*slot, served);
                 Ok(())
             }
+            Step::ProvePath { slot, question } => self.prove_path(*slot, question).await,
             Step::StopServing(slot) => {
                 self.parts.dhcp.stop(*slot);
                 Ok(())
@@ -133,6 +141,30 @@ impl<'a> Applier<'a> {
         inside.netlink.set_noqueue(draft.ifindex).await?;
         draft.keep()?;
         Ok(())
+    }
+
+    async fn prove_path(&self, slot: u32, question: &Question) -> Result<(), StepError> {
+        let mut trial = Trial::of(self.parts.datapath.maps(), slot)?;
+        let outcome = match self.open_tap().await? {
+            None => SelfTest::TapInUse,
+            Some(queue) => trial.make(&queue.watch().map_err(ProveError::Tap)?, question).await?,
+        };
+        Ok(trial.note(outcome)?)
+    }
+
+    /// The tap, as a VMM opens it; `None` when somebody has it open.
+    async fn open_tap(&self) -> Result<Option<TapQueue>, StepError> {
+        let inside = self.inside()?;
+        let name = self.spec.tap.name.clone();
+        let link = inside.netlink.link(&name).await?;
+        let link = link.filter(|link| owned::is_tap_of(&self.id, link.alias.as_deref()));
+        let Some(link) = link else { return Err(StepError::LinkGone(name)) };
+        let tun = link.tun.unwrap_or_default();
+        // A further queue would take frames from the VMM's.
+        if tun.open_queues > 0 {
+            return Ok(None);
+        }
+        Ok(inside.netns.run(move || TapQueue::open(&name, link.ifindex, tun.multi_queue)).await??)
     }
 
     async fn attach(&self, program: Program, hook: Hook, slot: u32) -> Result<(), StepError> {

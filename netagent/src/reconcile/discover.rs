@@ -1,15 +1,21 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! Reads what the pod is: its link, addresses, routes, DNS and host name.
+//! Reads what the pod is: its link and what stands around it, addresses, routes, DNS and host name.
+
+use std::io;
 
 use crate::{
     core::{
         ids::IfName,
-        pod::{PodFacts, PodLink},
+        pod::{HostPeer, PodFacts, PodLink},
         program::{Program, Side},
         spec::PortSpec,
     },
     datapath::DatapathError,
-    netlink::{LinkState, NetlinkError},
+    netlink::{LinkState, NetlinkError, base_chains_here},
+    sys::{
+        netns::{Netns, NetnsError},
+        xtables,
+    },
 };
 
 use super::{
@@ -30,6 +36,12 @@ pub enum DiscoverError {
     /// Its programs cannot be listed.
     #[error(transparent)]
     Datapath(#[from] DatapathError),
+    /// Its namespace cannot be entered.
+    #[error(transparent)]
+    Netns(#[from] NetnsError),
+    /// Its netfilter rules cannot be read.
+    #[error("list the {0} rules of the pod")]
+    Rules(&'static str, #[source] io::Error),
     /// A file of the pod is unusable.
     #[error(transparent)]
     File(#[from] PodFileError),
@@ -45,11 +57,13 @@ pub(super) async fn discover(
     let link =
         netlink.link(&spec.pod_link).await?.ok_or_else(|| DiscoverError::NoLink(spec.pod_link.clone()))?;
     let egress = egress(parts, inside, spec, &link).await?;
+    let host_peer = host_peer(inside, &link).await;
     Ok(PodFacts {
         addresses: netlink.global_addresses(link.ifindex).await?,
         routes: netlink.routes(link.ifindex).await?,
         dns: pod_files::dns(&spec.netns, spec.resolv_conf.as_deref()).await?,
         hostname: pod_files::hostname(&spec.netns, spec.hostname.as_deref()).await?,
+        rules: rules(&inside.netns).await?,
         link: PodLink {
             ifname: spec.pod_link.clone(),
             ifindex: link.ifindex,
@@ -59,6 +73,7 @@ pub(super) async fn discover(
             up: link.up,
             peer_elsewhere: link.peer_elsewhere,
             egress,
+            host_peer,
         },
     })
 }
@@ -79,4 +94,20 @@ async fn egress(
     }
     let tcx = parts.datapath.has_foreign_tcx_egress(&inside.netns, &spec.id(), &spec.pod_link).await?;
     Ok(tcx.then(|| "a tcx program".into()))
+}
+
+/// What is known of the other end. That it cannot be seen is no reason not to wire the port: it is one against `peer`.
+async fn host_peer(inside: &Inside, link: &LinkState) -> HostPeer {
+    let Some(peer) = link.peer else { return HostPeer::Clear };
+    let seen = inside.netlink.host_peer(peer).await;
+    seen.unwrap_or_else(|e| HostPeer::Unseen(format!("{:#}", anyhow::Error::from(e))))
+}
+
+/// Rules that look at what the pod's IP stack handles, or at devices after tc: the guest's packets meet neither.
+async fn rules(netns: &Netns) -> Result<Vec<String>, DiscoverError> {
+    let (nftables, xtables) = netns.run(|| (base_chains_here(), xtables::tables_here())).await?;
+    let nftables = nftables.map_err(|e| DiscoverError::Rules("nftables", e))?;
+    let xtables = xtables.map_err(|e| DiscoverError::Rules("iptables", e))?;
+    let nftables = nftables.iter().map(ToString::to_string);
+    Ok(nftables.chain(xtables.iter().map(ToString::to_string)).collect())
 }

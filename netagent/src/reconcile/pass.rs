@@ -8,7 +8,7 @@ use super::{
 };
 use crate::{
     core::{
-        desired::DesiredPort,
+        desired::{DesiredPort, SpecError},
         observed::{Observed, ObservedProgram, ObservedTap},
         plan::{Step, plan},
         spec::PortSpec,
@@ -92,6 +92,11 @@ impl<'a> Session<'a> {
             _ => None,
         };
         let observed = observe(self.parts, self.spec, self.inside.as_ref()).await?;
+        let heed = |desired: DesiredPort| {
+            let outcome = observed.self_test(desired.pod_link.ifindex);
+            desired.heed(self.spec.tier, outcome)
+        };
+        let desired = desired.map(heed).transpose().map_err(SpecError::from)?;
         let steps = plan(desired.as_ref(), &observed, &self.spec.tap.name)?;
         Ok(Look { desired, observed, steps })
     }

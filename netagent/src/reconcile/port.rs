@@ -134,7 +134,12 @@ impl Port {
             Ok(Pass::Wired(wired)) => {
                 if status.state != PortState::Ready {
                     let (tier, hook) = (wired.desired.tier, wired.hook);
-                    info!(port = %self.id, %tier, %hook, elapsed_ms, "port is ready");
+                    let reason = &wired.desired.tier_reason;
+                    info!(port = %self.id, %tier, %hook, reason, elapsed_ms, "port is ready");
+                }
+                let known = status.wired.as_ref().map(|w| w.desired.warnings.as_slice()).unwrap_or_default();
+                for warning in wired.desired.warnings.iter().filter(|w| !known.contains(w)) {
+                    warn!(port = %self.id, warning, "the path has a catch");
                 }
                 *status = PortStatus {
                     state: PortState::Ready,

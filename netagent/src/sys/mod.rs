@@ -13,3 +13,5 @@ pub mod privileges;
 pub mod readiness;
 pub mod regular_file;
 pub mod tap;
+pub mod tap_queue;
+pub mod xtables;

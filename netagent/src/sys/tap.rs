@@ -103,13 +103,7 @@ impl TapDraft {
         if multi_queue {
             flags |= libc::IFF_MULTI_QUEUE;
         }
-        // SAFETY: all fields of ifreq are plain data, for which zero is a value.
-        let mut request: libc::ifreq = unsafe { std::mem::zeroed() };
-        for (to, from) in request.ifr_name.iter_mut().zip(name.as_str().bytes()) {
-            *to = from.cast_signed();
-        }
-        // The kernel takes the flags as the 16 bits they are, sign or not.
-        request.ifr_ifru.ifru_flags = flags as libc::c_short;
+        let request = ifreq(name, flags);
         // SAFETY: the descriptor is open and the kernel reads (and writes back) one ifreq.
         unsafe { tun_set_iff(fd.as_raw_fd(), &raw const request) }
             .map_err(|e| failed("TUNSETIFF")(e.into()))?;
@@ -141,6 +135,18 @@ impl TapDraft {
         })?;
         Ok(self.ifindex)
     }
+}
+
+/// What TUNSETIFF is asked for.
+pub(super) fn ifreq(name: &IfName, flags: libc::c_int) -> libc::ifreq {
+    // SAFETY: all fields of ifreq are plain data, for which zero is a value.
+    let mut request: libc::ifreq = unsafe { std::mem::zeroed() };
+    for (to, from) in request.ifr_name.iter_mut().zip(name.as_str().bytes()) {
+        *to = from.cast_signed();
+    }
+    // The kernel takes the flags as the 16 bits they are, sign or not.
+    request.ifr_ifru.ifru_flags = flags as libc::c_short;
+    request
 }
 
 /// What the write to the tap's `disable_ipv6` came to.

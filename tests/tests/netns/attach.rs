@@ -168,7 +168,10 @@ fn tiers_and_hooks_that_the_kernel_lacks_are_refused_or_replaced_with_the_reason
 
     let port = scene.attach(&[]).unwrap();
     assert_eq!((&port["datapath"]["tier"], &port["datapath"]["hook"]), (&json!("plain"), &json!("clsact")));
-    assert_eq!(port["datapath"]["reason"], "the kernel lacks bpf_redirect_peer (5.10)");
+    assert_eq!(
+        port["datapath"]["reason"],
+        "the kernel lacks bpf_redirect_peer (5.10); proved: 10.88.0.1 answered"
+    );
     let status = scene.agent.cli(&["status"]).unwrap();
     assert!(status.stdout.contains("plain") && status.stdout.contains("clsact"), "{}", status.stdout);
 }
@@ -185,7 +188,10 @@ fn a_pod_link_without_a_distant_peer_is_wired_plain_with_the_reason() {
     scene.pod().ip("address add 10.99.0.2/24 dev near0").unwrap();
     let port = scene.attach(&["--pod-link", "near0", "--tap", "tap1"]).unwrap();
     assert_eq!(port["datapath"]["tier"], "plain");
-    assert_eq!(port["datapath"]["reason"], "the peer of near0 is in the same namespace");
+    assert_eq!(
+        port["datapath"]["reason"],
+        "the peer of near0 is in the same namespace; unproved: the pod has no gateway to ask"
+    );
     let refused = scene.try_attach(&["--pod-link", "near0", "--tap", "tap1", "--tier", "peer"]).unwrap();
     assert_eq!(refused.code, 1);
     assert!(refused.stderr.contains("same namespace"), "{}", refused.stderr);

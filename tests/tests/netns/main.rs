@@ -17,13 +17,16 @@ mod handoff;
 mod hostile;
 mod kill;
 mod many;
+mod nft_chain;
 mod nftables;
 mod race;
 mod repair;
 mod scene;
+mod self_test;
 mod silence;
 mod snapshot;
 mod start;
+mod tier;
 mod traces;
 
 /// Why every test of this tier is ignored by default.

@@ -12,6 +12,8 @@ use super::{
     ids::IfName,
     observed::{Clsact, Observed, ObservedProgram, ObservedTap, Tap},
     program::Program,
+    question::Question,
+    self_test::SelfTest,
     spec::TapSpec,
     tier::Hook,
 };
@@ -71,6 +73,13 @@ pub enum Step {
     },
     /// Set the tap up.
     SetTapUp,
+    /// Ask the gateway for its MAC as the guest would, and note in the entry which tier the answer proves.
+    ProvePath {
+        /// The slot whose path is tried.
+        slot: u32,
+        /// What is asked.
+        question: Question,
+    },
     /// Stop answering the guest in the slot.
     StopServing(u32),
     /// Delete the tap, and with it the program on it.
@@ -166,7 +175,9 @@ fn wire(desired: &DesiredPort, observed: &Observed) -> Result<Vec<Step>, Refusal
         Some((_, entry)) if entry.flags & OWNS_CLSACT != 0 => true,
         _ => needs_clsact && observed.clsact == Clsact::Absent,
     };
-    let entry = desired.entry(tap.map_or(0, |t| t.ifindex), owns_clsact);
+    let self_test = observed.self_test(desired.pod_link.ifindex);
+    let mut entry = desired.entry(tap.map_or(0, |t| t.ifindex), owns_clsact);
+    entry.flags |= self_test.to_flags();
     if observed.entry != Some((slot, entry)) {
         steps.push(Step::WriteEntry { slot, entry: Box::new(entry) });
     }
@@ -196,6 +207,9 @@ fn wire(desired: &DesiredPort, observed: &Observed) -> Result<Vec<Step>, Refusal
     }
     if !tap.is_some_and(|t| t.up) {
         steps.push(Step::SetTapUp);
+    }
+    if let (SelfTest::NotMade, Some(question)) = (self_test, desired.question()) {
+        steps.push(Step::ProvePath { slot, question });
     }
     Ok(steps)
 }

@@ -4,7 +4,7 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::core::desired::tests::desired;
+use crate::core::{desired::tests::desired, spec::tests::spec, tier::Tier};
 
 /// What applying a step does to a kernel, as far as `observe` can see; a step that the kernel would refuse panics.
 fn apply(observed: &mut Observed, step: &Step) {
@@ -25,6 +25,12 @@ fn apply(observed: &mut Observed, step: &Step) {
         Step::SetTapMtu(mtu) => own(observed).mtu = *mtu,
         Step::SetTapNoqueue => own(observed).noqueue = true,
         Step::SetTapUp => own(observed).up = true,
+        Step::ProvePath { slot, .. } => {
+            assert!(own(observed).up, "a tap that is down answers nothing");
+            let (of, entry) = observed.entry.as_mut().expect("an entry to note the outcome in");
+            assert_eq!(of, slot);
+            entry.flags |= SelfTest::Proved(Tier::Peer).to_flags();
+        }
         Step::WriteEntry { slot, entry } => {
             let mut entry = **entry;
             if entry.tap_ifindex == 0 {
@@ -118,8 +124,49 @@ fn a_new_port_comes_up_last() {
          attach from_pod for slot 3 to pod link egress by tcx\n\
          attach to_vm for slot 3 to pod link ingress by tcx\n\
          serve 0a:58:0a:f4:00:09 in slot 3: 10.244.0.9/24, fd00::9/64\n\
-         set the tap up\n"
+         set the tap up\n\
+         prove the path of slot 3: ask 10.244.0.1 as the guest would\n"
     );
+}
+
+#[test]
+fn a_path_is_proved_once_until_a_device_of_it_is_another_one() {
+    let mut observed = nothing();
+    for step in plan(Some(&desired()), &observed, &name()).unwrap() {
+        apply(&mut observed, &step);
+    }
+    assert_eq!(plan(Some(&desired()), &observed, &name()).unwrap(), []);
+    let proves = |desired: &DesiredPort, observed: &Observed| {
+        let steps = plan(Some(desired), observed, &name()).unwrap();
+        steps.iter().any(|step| matches!(step, Step::ProvePath { .. }))
+    };
+    let mut other_tap = observed.clone();
+    own(&mut other_tap).ifindex = 43;
+    assert!(proves(&desired(), &other_tap));
+    let mut other_link = desired();
+    other_link.pod_link.ifindex = 9;
+    assert!(proves(&other_link, &observed));
+    let mut alone = desired();
+    alone.guest.routes.clear();
+    assert!(!proves(&alone, &nothing()), "there is nobody to ask");
+}
+
+#[test]
+fn a_peer_that_failed_stays_plain() {
+    let mut observed = nothing();
+    for step in plan(Some(&desired()), &observed, &name()).unwrap() {
+        apply(&mut observed, &step);
+    }
+    let (_, entry) = observed.entry.as_mut().unwrap();
+    // As the step leaves it: the tier that answered, and why the other is not taken.
+    entry.flags = maps::ACTIVE | SelfTest::PeerFailed.to_flags();
+    let port = desired().heed(spec().tier, observed.self_test(desired().pod_link.ifindex)).unwrap();
+    assert_eq!(plan(Some(&port), &observed, &name()).unwrap(), []);
+    // A crash between its questions leaves plain without an outcome: it begins anew.
+    let (_, entry) = observed.entry.as_mut().unwrap();
+    entry.flags = maps::ACTIVE;
+    let again = text(&plan(Some(&desired()), &observed, &name()).unwrap());
+    assert!(again.starts_with("write entry 3: tier peer") && again.contains("prove the path"), "{again}");
 }
 
 #[test]
@@ -255,7 +302,7 @@ proptest! {
     }
 
     #[test]
-    fn any_prefix_of_the_steps_can_be_the_last(observed in any_observed(), stop in 0usize..8) {
+    fn any_prefix_of_the_steps_can_be_the_last(observed in any_observed(), stop in 0usize..9) {
         let desired = desired();
         let steps = plan(Some(&desired), &observed, &name()).unwrap();
         let mut crashed = observed;

@@ -14,13 +14,26 @@ pub trait Packet {
     /// `N` is at least 2: the bound of a single byte compiles to `start < end`, from which kernels learn nothing about
     /// the packet (`find_good_pkt_pointers`, kernel/bpf/verifier.c).
     fn header<const N: usize>(&self, at: usize) -> Option<Self::Header<N>>;
+
+    /// The same offset, if it is no more than [`FAR`]; `None` for one that is beyond.
+    ///
+    /// The verifier follows every path through a program and takes two for the same only if it knows the same of them. An
+    /// offset that comes out of a loop has another range after each turn, so that each turn would double what follows. The
+    /// programs make it forget the range here.
+    fn settle(&self, at: usize) -> Option<usize>;
 }
+
+/// Bytes that hold the headers of nearly every frame: Ethernet with IPv6, or with IPv4 and TCP. Drivers and the stack
+/// put at least these where a program can read them, also for a frame whose payload they keep in pages.
+pub const NEAR: usize = 54;
+/// Bytes that policy looks at in the rarest of frames: chains of extension headers, lists of options.
+pub const FAR: usize = 256;
 
 /// A frame whose bytes can be replaced in place.
 pub trait PacketMut: Packet {
-    /// Makes more of the frame readable, where the kernel keeps part of it elsewhere; `false` when nothing more can be
-    /// had. What was read before may be read again, and says the same.
-    fn extend(&mut self) -> bool;
+    /// Makes the first `bytes` of the frame readable, as many as it has, where the kernel keeps part of it elsewhere.
+    /// Headers that were borrowed before are gone; what was read from them stays true.
+    fn reach(&mut self, bytes: usize);
 
     /// Writes a word, given as it is to lie in memory, at offset `at`; `None` when the frame ends before its end.
     fn put_u16(&mut self, at: usize, word: u16) -> Option<()>;
@@ -67,12 +80,14 @@ impl Packet for [u8] {
         const { assert!(N >= 2) };
         self.get(at..)?.first_chunk().copied()
     }
+
+    fn settle(&self, at: usize) -> Option<usize> {
+        (at <= FAR).then_some(at)
+    }
 }
 
 impl PacketMut for [u8] {
-    fn extend(&mut self) -> bool {
-        false
-    }
+    fn reach(&mut self, _bytes: usize) {}
 
     fn put_u16(&mut self, at: usize, word: u16) -> Option<()> {
         *self.get_mut(at..)?.first_chunk_mut()? = word.to_ne_bytes();

@@ -117,7 +117,7 @@ fn copy(ctx: &TcContext, kind: PuntKind, meta: Meta, len: u32) -> Result<(), Dro
         record.discard(0);
         return Err(DropReason::Malformed);
     }
-    let tag = meta.tag.map_or(0, |tag| u32::from(tag.tci) | TAGGED);
+    let tag = if meta.tag.is_none() { 0 } else { u32::from(meta.tag.tci) | TAGGED };
     let fields = [maps::slot(), kind as u32, len, meta.len, tag];
     // SAFETY: as above; these are the numbers that `Punted` begins with, in their order.
     unsafe { punted.cast::<[u32; 5]>().write(fields) };

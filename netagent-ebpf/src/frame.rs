@@ -4,17 +4,15 @@
 use aya_ebpf::{bindings::__sk_buff, programs::TcContext};
 use netagent_common::{
     address::Mac,
-    packet::{Packet, PacketMut},
+    packet::{FAR, Packet, PacketMut},
     policy::Meta,
     wire::eth::Tag,
 };
 
 use crate::word;
 
-/// Bytes of a frame that policy may look at: the headers of all real traffic end before.
-const REACH: u32 = 256;
 /// Bound of any offset, as the verifier wants it: a mask. Larger than every offset that policy forms from a frame
-/// whose headers end within [`REACH`].
+/// whose headers end within [`FAR`].
 const OFFSET_MASK: usize = 0x1ff;
 
 /// The linear part of an skb's data.
@@ -37,7 +35,7 @@ impl<'a> Frame<'a> {
         if at > OFFSET_MASK {
             return None;
         }
-        let start = word::opaque(self.start + (at & OFFSET_MASK));
+        let start = word::advance(self.start, at & OFFSET_MASK);
         (start + length <= self.end).then_some(start)
     }
 }
@@ -50,21 +48,28 @@ impl Packet for Frame<'_> {
         const { assert!(N >= 2) };
         Some(word::Checked::new(self.at(at, N)?))
     }
+
+    #[inline(always)]
+    fn settle(&self, at: usize) -> Option<usize> {
+        if at > FAR {
+            return None;
+        }
+        Some(word::forget::<OFFSET_MASK>(at, self.ctx.len().into()))
+    }
 }
 
 impl PacketMut for Frame<'_> {
-    /// A guest decides how much of its frame is linear (`hdr_len` of the virtio header). Its word is not taken, but most
-    /// often it is enough, and moving bytes costs more than looking at them.
+    /// A guest decides how much of its frame is linear (`hdr_len` of the virtio header): its word is not taken, but most
+    /// often it is enough. Pulling costs more than the whole judgement, so it is done only for bytes that are needed.
     #[inline(always)]
-    fn extend(&mut self) -> bool {
-        let linear = (self.end - self.start) as u32;
-        let reach = REACH.min(self.ctx.len());
-        // A frame that cannot be pulled is judged as far as it reads: it is refused as malformed.
-        if linear >= reach || self.ctx.pull_data(reach).is_err() {
-            return false;
+    fn reach(&mut self, bytes: usize) {
+        let linear = self.end - self.start;
+        let len = self.ctx.len();
+        if linear < bytes && linear < len as usize {
+            // A frame that cannot be pulled is judged as far as it reads: it is refused as malformed.
+            let _ = self.ctx.pull_data(len.min(FAR as u32));
+            *self = Self::of(self.ctx);
         }
-        *self = Self::of(self.ctx);
-        true
     }
 
     #[inline(always)]
@@ -93,14 +98,14 @@ pub(crate) fn meta(ctx: &TcContext) -> Meta {
 }
 
 #[inline(always)]
-fn tag(skb: *const __sk_buff) -> Option<Tag> {
+fn tag(skb: *const __sk_buff) -> Tag {
     // SAFETY: as in `meta`.
     if unsafe { (*skb).vlan_present } == 0 {
-        return None;
+        return Tag::default();
     }
     // SAFETY: as in `meta`.
     let protocol = unsafe { (*skb).vlan_proto };
     // SAFETY: as in `meta`.
     let tci = unsafe { (*skb).vlan_tci };
-    Some(Tag { protocol: u16::from_be(protocol as u16), tci: tci as u16 })
+    Tag { protocol: u16::from_be(protocol as u16), tci: tci as u16 }
 }

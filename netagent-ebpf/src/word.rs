@@ -10,13 +10,40 @@ use core::arch::asm;
 
 use netagent_common::packet::Header;
 
-/// Hides from the optimizer where the pointer came from. The verifier knows the checked range of a pointer by the
-/// register it was made from, so the check and the access must use one and the same.
+/// The pointer `offset` bytes on, in a register that the optimizer takes for a new one. The verifier knows the checked
+/// range of a pointer by the register it was made from, so the check and the access must use one and the same.
 #[inline(always)]
-pub(crate) fn opaque(mut pointer: usize) -> usize {
-    // SAFETY: no instruction at all.
-    unsafe { asm!("/* {0} */", inout(reg) pointer, options(pure, nomem, nostack, preserves_flags)) };
+pub(crate) fn advance(mut pointer: usize, offset: usize) -> usize {
+    // SAFETY: arithmetic on registers. Not an empty statement: that would have the line of the next instruction as well,
+    // and the kernel refuses two lines for one.
+    unsafe {
+        asm!(
+            "{0} += {1}",
+            inout(reg) pointer,
+            in(reg) offset,
+            options(pure, nomem, nostack, preserves_flags),
+        );
+    }
     pointer
+}
+
+/// The value, of which the verifier knows no more than that it is at most `MASK`, which must be all ones and not less
+/// than the value: adding and taking away `unknown` leaves the value and none of its history.
+#[inline(always)]
+pub(crate) fn forget<const MASK: usize>(mut value: usize, unknown: u64) -> usize {
+    // SAFETY: arithmetic on registers.
+    unsafe {
+        asm!(
+            "{value} += {unknown}",
+            "{value} -= {unknown}",
+            "{value} &= {mask}",
+            value = inout(reg) value,
+            unknown = in(reg) unknown,
+            mask = const MASK,
+            options(pure, nomem, nostack, preserves_flags),
+        );
+    }
+    value
 }
 
 /// `N` bytes of packet memory that were compared with its end.

@@ -33,13 +33,12 @@ pub(super) fn read<P: Packet + ?Sized>(
     if meta.tag.is_none() && !eth::is_tag(ethertype) {
         return Ok(Link { at: eth::HEADER, ethertype, tagged: false });
     }
-    let (tag, link) = match meta.tag {
-        Some(tag) => (tag, Link { at: eth::HEADER, ethertype, tagged: true }),
-        None => {
-            let inner = packet.header::<4>(eth::HEADER).ok_or(DropReason::Malformed)?;
-            let tag = Tag { protocol: ethertype, tci: inner.be16::<0>() };
-            (tag, Link { at: eth::HEADER + eth::TAG, ethertype: inner.be16::<2>(), tagged: true })
-        }
+    let (tag, link) = if meta.tag.is_none() {
+        let inner = packet.header::<4>(eth::HEADER).ok_or(DropReason::Malformed)?;
+        let tag = Tag { protocol: ethertype, tci: inner.be16::<0>() };
+        (tag, Link { at: eth::HEADER + eth::TAG, ethertype: inner.be16::<2>(), tagged: true })
+    } else {
+        (meta.tag, Link { at: eth::HEADER, ethertype, tagged: true })
     };
     // A second tag would hide a VLAN behind one that is allowed.
     let single = tag.protocol == eth::VLAN && !eth::is_tag(link.ethertype);

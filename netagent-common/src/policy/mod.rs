@@ -45,8 +45,8 @@ pub enum Verdict {
 pub struct Meta {
     /// Length in bytes with the Ethernet header.
     pub len: u32,
-    /// The VLAN tag that the kernel has taken out of the frame.
-    pub tag: Option<Tag>,
+    /// The VLAN tag that the kernel has taken out of the frame, if it has.
+    pub tag: Tag,
     /// Payload bytes of each segment that the frame is to be cut into; 0 for a frame that goes out as it is.
     pub gso_size: u32,
 }

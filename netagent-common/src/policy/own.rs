@@ -10,24 +10,31 @@ use crate::{
 #[inline(always)]
 pub(super) fn v4(address: V4, port: &Port) -> bool {
     // 0.0.0.0 equals the unused places.
-    address != V4::UNSPECIFIED
-        && (port.ipv4.contains(&address)
-            || port.flags & IPV4_PREFIXES != 0 && port.ipv4_prefixes.iter().any(|p| p.holds(address)))
+    address != V4::UNSPECIFIED && (address == port.ipv4[0] || is_another_v4(address, port))
 }
 
 /// Whether the address is the port's, the guest's link-local one or in one of the port's prefixes.
 #[inline(always)]
 pub(super) fn v6(address: V6, port: &Port, learned: &impl Fn() -> V6) -> bool {
-    if address.is_link_local() {
-        address.is(port.link_local) || address.is(learned()) || in_ipv6_prefix(address, port)
-    } else {
-        // `::` equals the unused places.
-        !address.is_unspecified()
-            && (port.ipv6.iter().any(|own| own.is(address)) || in_ipv6_prefix(address, port))
-    }
+    // `::` equals the unused places.
+    address.is(port.ipv6[0]) && !address.is_unspecified()
+        || address.is(port.link_local)
+        || address.is_link_local() && address.is(learned())
+        || !address.is_unspecified() && is_another_v6(address.network, address.interface, port)
 }
 
-#[inline(always)]
-fn in_ipv6_prefix(address: V6, port: &Port) -> bool {
-    port.flags & IPV6_PREFIXES != 0 && port.ipv6_prefixes.iter().any(|p| p.holds(address))
+// One copy of each, called: most packets have the first address, and all places unrolled wherever an address is judged
+// would make the programs many times longer.
+
+#[inline(never)]
+fn is_another_v4(address: V4, port: &Port) -> bool {
+    port.ipv4.contains(&address)
+        || port.flags & IPV4_PREFIXES != 0 && port.ipv4_prefixes.iter().any(|p| p.holds(address))
+}
+
+#[inline(never)]
+fn is_another_v6(network: u64, interface: u64, port: &Port) -> bool {
+    let address = V6 { network, interface };
+    port.ipv6.iter().any(|own| own.is(address))
+        || port.flags & IPV6_PREFIXES != 0 && port.ipv6_prefixes.iter().any(|p| p.holds(address))
 }

@@ -9,7 +9,7 @@ use crate::{
     address::{V4, V6},
     counters::DropReason,
     maps::Port,
-    packet::{Header as _, Packet, PacketMut},
+    packet::{FAR, Header as _, NEAR, Packet, PacketMut},
     rule::Rule,
     wire::{
         arp,
@@ -40,10 +40,8 @@ pub fn to_vm<P: PacketMut + ?Sized>(
     port: &Port,
     learned: impl Fn() -> V6,
 ) -> Verdict {
-    let mut judged = judge(packet, meta, port, &learned);
-    if matches!(judged, Err(DropReason::Malformed)) && packet.extend() {
-        judged = judge(packet, meta, port, &learned);
-    }
+    packet.reach(NEAR);
+    let judged = judge(packet, meta, port, &learned);
     let allowed = match judged {
         Ok(allowed) => allowed,
         Err(DropReason::Malformed) if port.holds_to_nothing() => PLAIN,
@@ -57,8 +55,8 @@ pub fn to_vm<P: PacketMut + ?Sized>(
 }
 
 #[inline(always)]
-fn judge<P: Packet + ?Sized>(
-    packet: &P,
+fn judge<P: PacketMut + ?Sized>(
+    packet: &mut P,
     meta: Meta,
     port: &Port,
     learned: &impl Fn() -> V6,
@@ -78,6 +76,7 @@ fn judge<P: Packet + ?Sized>(
             if ip.next != ipv6::ICMPV6 {
                 return Ok(PLAIN);
             }
+            packet.reach(FAR);
             Ok(heard(packet, eth, ip, link.at + ipv6::HEADER, port, learned).unwrap_or(PLAIN))
         }
         eth::ARP => {
@@ -132,7 +131,8 @@ fn heard<P: Packet + ?Sized>(
         }
     }
     if port.guest_mac != port.pod_mac
-        && let Some(Some(option)) = nd::link_address(packet, at + fixed, at + ip.payload)
+        && let Some(option) = nd::link_address(packet, at + fixed, at + ip.payload)
+        && !option.is_none()
         && option.ethernet
         && option.mac == port.pod_mac
     {

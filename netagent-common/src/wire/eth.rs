@@ -36,16 +36,22 @@ pub struct Eth {
     pub ethertype: u16,
 }
 
-/// A VLAN tag.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// A VLAN tag, or none: not an `Option`, because the verifier refuses to copy the fields that a `None` leaves unwritten.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Tag {
-    /// [`VLAN`] or [`PROVIDER_VLAN`].
+    /// [`VLAN`] or [`PROVIDER_VLAN`]; 0: there is no tag.
     pub protocol: u16,
     /// Priority, drop eligibility and VLAN id, in host order.
     pub tci: u16,
 }
 
 impl Tag {
+    /// Whether there is none.
+    #[inline(always)]
+    pub const fn is_none(self) -> bool {
+        self.protocol == 0
+    }
+
     /// The VLAN id: 0 is none, 4095 reserved.
     #[inline(always)]
     pub const fn id(self) -> u16 {

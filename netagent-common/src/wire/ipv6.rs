@@ -90,7 +90,7 @@ pub fn upper<P: Packet + ?Sized>(packet: &P, next: u8, at: usize, end: usize) ->
             _ => (header.u8::<1>() as usize + 1) * 8,
         };
         upper.protocol = header.u8::<0>();
-        upper.at += length;
+        upper.at = packet.settle(upper.at + length)?;
         if upper.at > end {
             return None;
         }

@@ -18,10 +18,11 @@ pub const OPTION_MAC: usize = 2;
 /// Messages with more options than this are refused.
 const MAX_OPTIONS: usize = 8;
 
-/// A link-layer address option.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// A link-layer address option, or none: not an `Option`, because the verifier refuses to copy the fields that a `None`
+/// leaves unwritten.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct LinkAddress {
-    /// [`SOURCE_LINK_ADDRESS`] or [`TARGET_LINK_ADDRESS`].
+    /// [`SOURCE_LINK_ADDRESS`] or [`TARGET_LINK_ADDRESS`]; 0: there is no such option.
     pub kind: u8,
     /// Its length is 8 bytes, as that of an Ethernet address.
     pub ethernet: bool,
@@ -29,6 +30,14 @@ pub struct LinkAddress {
     pub mac: Mac,
     /// Offset of the option from the start of the frame.
     pub at: usize,
+}
+
+impl LinkAddress {
+    /// Whether there is none.
+    #[inline(always)]
+    pub const fn is_none(&self) -> bool {
+        self.kind == 0
+    }
 }
 
 /// The target of the neighbour solicitation or advertisement at `at`.
@@ -40,12 +49,8 @@ pub fn target<P: Packet + ?Sized>(packet: &P, at: usize) -> Option<V6> {
 /// Finds the link-layer address among the options from `at` to `end`. `None` when an option has no length or leaves
 /// the message, when there are too many, or more than one with a link-layer address.
 #[inline(always)]
-pub fn link_address<P: Packet + ?Sized>(
-    packet: &P,
-    mut at: usize,
-    end: usize,
-) -> Option<Option<LinkAddress>> {
-    let mut found = None;
+pub fn link_address<P: Packet + ?Sized>(packet: &P, mut at: usize, end: usize) -> Option<LinkAddress> {
+    let mut found = LinkAddress::default();
     for _ in 0..MAX_OPTIONS {
         if at >= end {
             break;
@@ -56,13 +61,12 @@ pub fn link_address<P: Packet + ?Sized>(
             return None;
         }
         if kind == SOURCE_LINK_ADDRESS || kind == TARGET_LINK_ADDRESS {
-            if found.is_some() {
+            if !found.is_none() {
                 return None;
             }
-            let mac = Mac::last_of(option.u64::<0>());
-            found = Some(LinkAddress { kind, ethernet: units == 1, mac, at });
+            found = LinkAddress { kind, ethernet: units == 1, mac: Mac::last_of(option.u64::<0>()), at };
         }
-        at += units as usize * 8;
+        at = packet.settle(at + units as usize * 8)?;
     }
     (at == end).then_some(found)
 }

@@ -3,16 +3,17 @@
 
 use aya::{
     Ebpf,
+    maps::{Array, Map, MapData},
     programs::{SchedClassifier, TestRun as _, TestRunOptions},
 };
 use netagent::datapath::{Datapath, Object};
 use netagent_common::{
     counters::{DropReason, PortCounters},
-    maps::Port,
+    maps::{Learned, Port},
 };
 use netagent_tests::bpffs::BpfFs;
 
-use crate::vectors::Direction;
+use crate::vectors::{Direction, LEARNED};
 
 /// `TC_ACT_SHOT` and `TC_ACT_REDIRECT` of include/uapi/linux/pkt_cls.h.
 const SHOT: u32 = 2;
@@ -49,6 +50,22 @@ impl Programs {
 
     pub(crate) fn configure(&self, port: &Port) {
         self.datapath.maps().write_entry(self.slot, port).unwrap();
+    }
+
+    /// Makes the port one that has learned [`LEARNED`], or nothing yet.
+    pub(crate) fn learn(&self, learned: bool) {
+        let entry = Learned { interface: if learned { LEARNED.interface } else { 0 }, changed_ns: 0 };
+        let raw: [u8; size_of::<Learned>()] = bytemuck::cast(entry);
+        self.learned_map().set(self.slot, raw, 0).unwrap();
+    }
+
+    pub(crate) fn learned(&self) -> Learned {
+        bytemuck::cast(self.learned_map().get(&self.slot, 0).unwrap())
+    }
+
+    fn learned_map(&self) -> Array<MapData, [u8; size_of::<Learned>()]> {
+        let pin = self.datapath.pins().map("LEARNED");
+        Array::try_from(Map::Array(MapData::from_pin(pin).unwrap())).unwrap()
     }
 
     pub(crate) fn counters(&self) -> PortCounters {

@@ -1,11 +1,14 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! Named frames with what must become of them, read from tests/vectors.
 
-use std::{fs, path::Path};
+use std::{fs, path::Path, sync::LazyLock};
 
 use netagent_common::{
+    address::{Mac, PrefixV4, PrefixV6, V4, V6},
     maps::{ACTIVE, PEER, Port, PuntKind},
     policy::{Meta, Verdict},
+    rule::Rule,
+    wire::eth::Tag,
 };
 use serde::Deserialize;
 
@@ -23,6 +26,8 @@ pub(crate) struct Vector {
     pub(crate) direction: Direction,
     pub(crate) port: Port,
     pub(crate) meta: Meta,
+    /// The port has learned [`LEARNED`].
+    pub(crate) learned: bool,
     pub(crate) frame: Vec<u8>,
     pub(crate) verdict: String,
     pub(crate) becomes: Vec<u8>,
@@ -31,7 +36,9 @@ pub(crate) struct Vector {
 impl Vector {
     /// Whether a test run can make such an skb: it has no way to set a tag or a segment size aside.
     pub(crate) fn fits_test_run(&self) -> bool {
-        !self.meta.vlan && self.meta.gso_size == 0 && self.frame.len() >= shortest_test_run(&self.frame)
+        self.meta.tag.is_none()
+            && self.meta.gso_size == 0
+            && self.frame.len() >= shortest_test_run(&self.frame)
     }
 }
 
@@ -47,10 +54,11 @@ struct Entry {
     name: String,
     #[serde(default = "own")]
     port: String,
-    #[serde(default)]
-    vlan: bool,
+    vlan: Option<u16>,
     #[serde(default)]
     gso_size: u32,
+    #[serde(default)]
+    learned: bool,
     verdict: String,
     frame: String,
     becomes: Option<String>,
@@ -58,9 +66,9 @@ struct Entry {
 
 /// The kernel refuses to test a frame that ends within its network header (net/bpf/test_run.c).
 pub(crate) fn shortest_test_run(frame: &[u8]) -> usize {
-    14 + match frame[12..14] {
-        [0x08, 0x00] => 20,
-        [0x86, 0xdd] => 40,
+    14 + match frame.get(12..14) {
+        Some([0x08, 0x00]) => 20,
+        Some([0x86, 0xdd]) => 40,
         _ => 1,
     }
 }
@@ -70,7 +78,12 @@ fn own() -> String {
 }
 
 /// All vectors of both directions.
-pub(crate) fn all() -> Vec<Vector> {
+pub(crate) fn all() -> &'static [Vector] {
+    static ALL: LazyLock<Vec<Vector>> = LazyLock::new(load);
+    &ALL
+}
+
+fn load() -> Vec<Vector> {
     let read = |name, direction| {
         let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("vectors").join(name);
         let text = fs::read_to_string(&path).unwrap();
@@ -79,7 +92,7 @@ pub(crate) fn all() -> Vec<Vector> {
     };
     let all: Vec<_> =
         read("from_vm.toml", Direction::FromVm).chain(read("to_vm.toml", Direction::ToVm)).collect();
-    assert!(all.len() > 50, "only {} vectors: files are cut short", all.len());
+    assert!(all.len() > 250, "only {} vectors: files are cut short", all.len());
     all
 }
 
@@ -88,7 +101,12 @@ fn vector(entry: Entry, direction: Direction) -> Vector {
     Vector {
         direction,
         port: port(&entry.port),
-        meta: Meta { len: frame.len() as u32, vlan: entry.vlan, gso_size: entry.gso_size },
+        meta: Meta {
+            len: frame.len() as u32,
+            tag: entry.vlan.map_or(Tag::default(), |tci| Tag { protocol: 0x8100, tci }),
+            gso_size: entry.gso_size,
+        },
+        learned: entry.learned,
         becomes: entry.becomes.as_deref().map_or_else(|| frame.clone(), bytes),
         frame,
         verdict: entry.verdict,
@@ -96,39 +114,89 @@ fn vector(entry: Entry, direction: Direction) -> Vector {
     }
 }
 
-fn bytes(hex: &str) -> Vec<u8> {
-    let digits: Vec<u8> = hex.bytes().filter(|b| !b.is_ascii_whitespace()).collect();
-    assert!(digits.len().is_multiple_of(2), "{hex}");
-    let byte = |pair: &[u8]| u8::from_str_radix(std::str::from_utf8(pair).unwrap(), 16).unwrap();
-    digits.chunks(2).map(byte).collect()
+/// Hexadecimal words; `2e*9` is nine times the byte 2e.
+fn bytes(text: &str) -> Vec<u8> {
+    text.split_ascii_whitespace().flat_map(word).collect()
 }
 
-/// The port that the vectors are about: 10.88.0.5/24 and fd00:88::5.
+fn word(text: &str) -> Vec<u8> {
+    let (digits, times) = text.split_once('*').unwrap_or((text, "1"));
+    let byte = |pair: &[u8]| u8::from_str_radix(std::str::from_utf8(pair).unwrap(), 16).unwrap();
+    assert!(digits.len().is_multiple_of(2), "{text}");
+    let once: Vec<u8> = digits.as_bytes().chunks(2).map(byte).collect();
+    once.repeat(times.parse().unwrap())
+}
+
+/// The link-local address that a port has learned where a vector says so.
+pub(crate) const LEARNED: V6 = V6::new([0xfe, 0x80, 0, 0, 0, 0, 0, 0, 0x1c, 0xaf, 0xe0, 0, 0, 0, 0, 0x77]);
+
+/// The names of all ports.
+pub(crate) const PORTS: [&str; 7] =
+    ["own", "shared", "prefixes", "vlans", "ethertypes", "off", "shared without nd_target"];
+
+/// The port that the vectors are about: 10.88.0.5/24 and fd00:88::5, next hop fe80::1.
 pub(crate) fn port(kind: &str) -> Port {
     let mut port: Port = bytemuck::Zeroable::zeroed();
     port.flags = ACTIVE | PEER;
     port.mtu = 1500;
     port.pod_ifindex = 1;
     port.tap_ifindex = 1;
-    port.pod_mac = [0x0a, 0x58, 0x0a, 0x58, 0, 5];
-    port.guest_mac = match kind {
-        "own" => [0x52, 0x54, 0, 0, 0, 1],
-        "shared" => port.pod_mac,
+    port.pod_mac = Mac::new([0x0a, 0x58, 0x0a, 0x58, 0, 5]);
+    port.guest_mac =
+        if kind.starts_with("shared") { port.pod_mac } else { Mac::new([0x52, 0x54, 0, 0, 0, 1]) };
+    port.link_local = port.guest_mac.link_local();
+    port.ipv4[0] = V4::new([10, 88, 0, 5]);
+    port.ipv4_broadcast[0] = V4::new([10, 88, 0, 255]);
+    port.ipv6[0] = V6::new([0xfd, 0, 0, 0x88, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 5]);
+    port.ipv6_neighbours[0] = V6::new([0xfe, 0x80, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1]);
+    match kind {
+        "own" | "shared" => {}
+        "prefixes" => allow_prefixes(&mut port),
+        "vlans" => {
+            port.allow_vlan(7).unwrap();
+            port.allow_vlan(42).unwrap();
+        }
+        "ethertypes" => port.allow_ethertype(0x88cc).unwrap(),
+        "off" => port.guard_off = Rule::ALL_BITS,
+        "shared without nd_target" => port.guard_off = Rule::NdTarget.bit(),
         other => panic!("no port `{other}`"),
-    };
-    port.ipv4[0] = [10, 88, 0, 5];
-    port.ipv4_broadcast[0] = [10, 88, 0, 255];
-    port.ipv6[0] = [0xfd, 0, 0, 0x88, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 5];
+    }
     port
+}
+
+/// 192.0.2.0/24 and 203.0.113.7; 2001:db8:7::/48 and 2001:db8:8::7.
+fn allow_prefixes(port: &mut Port) {
+    for (address, length) in [([192, 0, 2, 0], 24), ([203, 0, 113, 7], 32)] {
+        port.allow_ipv4_prefix(PrefixV4::new(address, length).unwrap()).unwrap();
+    }
+    let v6 = |text: &str| text.parse::<std::net::Ipv6Addr>().unwrap().octets();
+    for (address, length) in [("2001:db8:7::", 48), ("2001:db8:8::7", 128)] {
+        port.allow_ipv6_prefix(PrefixV6::new(v6(address), length).unwrap()).unwrap();
+    }
 }
 
 /// The verdict as the files spell it.
 pub(crate) fn spell(verdict: Verdict) -> String {
     match verdict {
         Verdict::Forward => "forward".to_owned(),
+        Verdict::Claim(_) => "claim".to_owned(),
+        Verdict::Forget(_) => "forget".to_owned(),
         Verdict::Punt(PuntKind::Dhcpv4) => "punt dhcpv4".to_owned(),
         Verdict::Punt(PuntKind::Dhcpv6) => "punt dhcpv6".to_owned(),
         Verdict::Punt(PuntKind::RouterSolicitation) => "punt router_solicitation".to_owned(),
+        Verdict::Punt(PuntKind::TooBig) => "punt too_big".to_owned(),
+        Verdict::TooBig => "too big".to_owned(),
         Verdict::Drop(reason) => format!("drop {}", reason.as_str()),
+    }
+}
+
+/// What the program does where the policy has a verdict of its own for more than one outcome: a claim is granted to a
+/// port that has learned nothing yet, and what is too big is counted like anything oversized.
+pub(crate) fn outcome(verdict: &str) -> &str {
+    match verdict {
+        "claim" | "forget" => "forward",
+        "too big" => "drop oversized",
+        other if other.starts_with("punt ") => "punt",
+        other => other,
     }
 }

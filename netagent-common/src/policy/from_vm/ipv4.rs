@@ -9,7 +9,7 @@ use crate::{
     address::V4,
     counters::DropReason,
     maps::{Port, PuntKind},
-    packet::{Header as _, Packet},
+    packet::{Header as _, Packet, PacketMut},
     rule::Rule,
     wire::{
         ipv4::{self, Ipv4},
@@ -17,9 +17,12 @@ use crate::{
     },
 };
 
+/// Length of a TCP header without options.
+const TCP_HEADER: usize = 20;
+
 #[inline(always)]
-pub(super) fn judge<P: Packet + ?Sized>(
-    packet: &P,
+pub(super) fn judge<P: PacketMut + ?Sized>(
+    packet: &mut P,
     frame: Frame,
     port: &Port,
 ) -> Result<Allowed, DropReason> {
@@ -29,6 +32,9 @@ pub(super) fn judge<P: Packet + ?Sized>(
         return Err(DropReason::Malformed);
     }
     let payload = frame.link.at + ip.header;
+    if ip.protocol != ipv4::TCP || frame.is_segmented() {
+        packet.reach(payload + if ip.protocol == ipv4::TCP { TCP_HEADER } else { udp::HEADER });
+    }
     let mut nameless = false;
     if ip.protocol == ipv4::UDP && ip.first_fragment {
         // The ports are read where they are: a first fragment that ends before them would hide them (RFC 1858).
@@ -62,7 +68,7 @@ pub(super) fn judge<P: Packet + ?Sized>(
 fn transport_len<P: Packet + ?Sized>(packet: &P, ip: Ipv4, at: usize) -> Result<usize, DropReason> {
     match ip.protocol {
         ipv4::TCP => {
-            let tcp = packet.header::<20>(at).ok_or(DropReason::Malformed)?;
+            let tcp = packet.header::<TCP_HEADER>(at).ok_or(DropReason::Malformed)?;
             Ok((tcp.u8::<12>() >> 4) as usize * 4)
         }
         _ => Ok(udp::HEADER),

@@ -10,7 +10,7 @@ use crate::{
     address::V6,
     counters::DropReason,
     maps::{Port, PuntKind},
-    packet::{Header as _, Packet},
+    packet::{FAR, Header as _, Packet, PacketMut},
     rule::Rule,
     wire::{
         icmpv6,
@@ -35,8 +35,8 @@ const SILENT: Spoken =
     Spoken { nameless: false, places: Places { plain: 0, option: 0, message: 0 }, claim: None, error: false };
 
 #[inline(always)]
-pub(super) fn judge<P: Packet + ?Sized>(
-    packet: &P,
+pub(super) fn judge<P: PacketMut + ?Sized>(
+    packet: &mut P,
     frame: Frame,
     port: &Port,
     learned: &impl Fn() -> V6,
@@ -47,6 +47,11 @@ pub(super) fn judge<P: Packet + ?Sized>(
         return Err(DropReason::Malformed);
     }
     let end = at + ipv6::HEADER + ip.payload;
+    match ip.next {
+        ipv6::TCP if !frame.is_segmented() => {}
+        ipv6::TCP | ipv6::UDP => packet.reach(at + ipv6::HEADER + least(ip.next)),
+        _ => packet.reach(FAR),
+    }
     let upper = ipv6::upper(packet, ip.next, at + ipv6::HEADER, end).ok_or(DropReason::Malformed)?;
     let mut spoken = SILENT;
     if upper.present {

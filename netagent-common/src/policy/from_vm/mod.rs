@@ -15,7 +15,7 @@ use crate::{
     address::{Mac, V6},
     counters::DropReason,
     maps::{Port, PuntKind},
-    packet::PacketMut,
+    packet::{NEAR, PacketMut},
     rule::Rule,
     wire::eth::{self, Eth},
 };
@@ -39,10 +39,8 @@ pub fn from_vm<P: PacketMut + ?Sized>(
     port: &Port,
     learned: impl Fn() -> V6,
 ) -> Verdict {
-    let mut judged = judge(packet, meta, port, &learned);
-    if matches!(judged, Err(DropReason::Malformed)) && packet.extend() {
-        judged = judge(packet, meta, port, &learned);
-    }
+    packet.reach(NEAR);
+    let judged = judge(packet, meta, port, &learned);
     let forward = |packet: &mut P, places, verdict| match give_pod_mac(packet, port, places) {
         Some(()) => verdict,
         None => Verdict::Drop(DropReason::Malformed),
@@ -62,7 +60,7 @@ pub fn from_vm<P: PacketMut + ?Sized>(
 
 #[inline(always)]
 fn judge<P: PacketMut + ?Sized>(
-    packet: &P,
+    packet: &mut P,
     meta: Meta,
     port: &Port,
     learned: &impl Fn() -> V6,

@@ -47,13 +47,13 @@ pub(super) fn judge<P: Packet + ?Sized>(
     }
     let found = nd::link_address(packet, options, message.end).ok_or(DropReason::Malformed)?;
     let mut places = Places::default();
-    if let Some(address) = found {
+    if !found.is_none() {
         // Detection carries no source address, as there is none yet (RFC 4861, section 4.3).
-        let kept = address.ethernet
-            && address.mac == port.guest_mac
-            && !(detection && address.kind == SOURCE_LINK_ADDRESS);
+        let kept = found.ethernet
+            && found.mac == port.guest_mac
+            && !(detection && found.kind == SOURCE_LINK_ADDRESS);
         hold(port, Rule::NdOption, kept)?;
-        places.option = place_of(address.mac, address.at, port);
+        places.option = place_of(found.mac, found.at, port);
         places.message = message.at;
     }
     // Whoever has an address may ask for anybody's; the source is judged with the header.

@@ -38,7 +38,7 @@ use crate::{build, privilege, progress::Step, setup, signals};
 /// Bytes with the Ethernet header: little more than headers, and nearly the MTU.
 const FRAME_BYTES: [usize; 2] = [64, 1500];
 const FULL: Extent = Extent { rounds: 25, frames: 50_000 };
-const QUICK: Extent = Extent { rounds: 3, frames: 5_000 };
+const QUICK: Extent = Extent { rounds: 3, frames: 3_000 };
 /// Of the rounds with the kernel's statistics on.
 const PRICE_ROUNDS: u32 = 5;
 
@@ -51,7 +51,7 @@ pub(crate) struct Args {
     /// How often everything is measured [default: 25, with --quick 3]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=10_000))]
     rounds: Option<u32>,
-    /// Frames of one measurement [default: 50000, with --quick 5000]
+    /// Frames of one measurement [default: 50000, with --quick 3000]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..=100_000_000))]
     frames: Option<u64>,
     /// Write all figures and every sample as JSON

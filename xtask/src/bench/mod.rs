@@ -27,7 +27,7 @@ use netagent_tests::{
 
 use self::{
     bpf::attach::Attacher,
-    load::Cpus,
+    load::{Cpus, frame::Frame},
     machine::Machine,
     measure::{Case, Extent, Scenes},
     report::{Absent, Circumstances, Report, page, table},
@@ -35,8 +35,6 @@ use self::{
 };
 use crate::{build, privilege, progress::Step, setup, signals};
 
-/// Bytes with the Ethernet header: little more than headers, and nearly the MTU.
-const FRAME_BYTES: [usize; 2] = [64, 1500];
 const FULL: Extent = Extent { rounds: 25, frames: 50_000 };
 const QUICK: Extent = Extent { rounds: 3, frames: 3_000 };
 /// Of the rounds with the kernel's statistics on.
@@ -51,7 +49,7 @@ pub(crate) struct Args {
     /// How often everything is measured [default: 25, with --quick 3]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=10_000))]
     rounds: Option<u32>,
-    /// Frames of one measurement [default: 50000, with --quick 3000]
+    /// Small frames of one measurement [default: 50000, with --quick 3000]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..=100_000_000))]
     frames: Option<u64>,
     /// Write all figures and every sample as JSON
@@ -91,7 +89,7 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
         page::write(path, &report)?;
         give_to_user(path)?;
     }
-    Ok(if report.absent.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    Ok(if report.is_complete() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
 /// Under sudo the files are for whoever called it.
@@ -171,8 +169,8 @@ fn prove_all(scenes: &Scenes, cpus: Cpus, absent: &mut Vec<Absent>) -> Result<Ve
                 if !variant.directions().contains(&direction) {
                     continue;
                 }
-                for frame_bytes in FRAME_BYTES {
-                    let case = Case { variant: *variant, direction, frame_bytes };
+                for frame in Frame::ALL {
+                    let case = Case { variant: *variant, direction, frame };
                     step.note(format!("{}, {}", variant.title(direction), direction.title()));
                     match measure::prove(scene, case, cpus) {
                         Ok(()) => cases.push(case),
@@ -180,7 +178,7 @@ fn prove_all(scenes: &Scenes, cpus: Cpus, absent: &mut Vec<Absent>) -> Result<Ve
                         Err(error) => absent.push(Absent {
                             variant: *variant,
                             direction: Some(direction),
-                            reason: format!("{frame_bytes} B: {error:#}"),
+                            reason: format!("{}: {error:#}", frame.title()),
                         }),
                     }
                 }

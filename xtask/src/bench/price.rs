@@ -69,12 +69,12 @@ fn program_of(scene: &Scene, direction: Direction) -> Option<&Program> {
 
 fn run(scene: &Scene, case: Case, program: &Program, cpus: Cpus, frames: u64) -> Result<f64> {
     let before = program.facts()?;
-    measure::sample(scene, case, cpus, frames)?;
+    let sent = measure::sample(scene, case, cpus, frames)?.sent;
     let after = program.facts()?;
     let runs = after.runs.saturating_sub(before.runs);
-    if runs < frames {
+    if runs < sent {
         bail!(
-            "{}, {}: {frames} frames were sent, but the program ran {runs} times: it is not on their path",
+            "{}, {}: {sent} frames were sent, but the program ran {runs} times: it is not on their path",
             case.variant.title(case.direction),
             case.direction.title(),
         );

@@ -17,7 +17,7 @@ use super::{
         insn,
         program::Program,
     },
-    load::frame::{self, Mac},
+    load::frame::{Mac, Path},
 };
 
 /// The tap's name in every pod.
@@ -129,19 +129,29 @@ impl Sink {
 }
 
 impl Scene {
-    /// The guest's frame to its gateway, `size` bytes from the Ethernet header on.
-    pub(super) fn frame_from_vm(&self, size: usize) -> Vec<u8> {
-        frame::udp(self.guest_mac, self.host_mac, POD4, GATEWAY4, size)
+    /// From the guest to its gateway.
+    pub(super) fn guest_to_gateway(&self) -> Path {
+        Path {
+            source_mac: self.guest_mac,
+            destination_mac: self.host_mac,
+            source: POD4,
+            destination: GATEWAY4,
+        }
     }
 
     /// The same with a source address that is not the guest's.
-    pub(super) fn spoofed_frame(&self, size: usize) -> Vec<u8> {
-        frame::udp(self.guest_mac, self.host_mac, OUTSIDE4, GATEWAY4, size)
+    pub(super) fn spoofed(&self) -> Path {
+        Path { source: OUTSIDE4, ..self.guest_to_gateway() }
     }
 
-    /// The gateway's frame to the guest.
-    pub(super) fn frame_to_vm(&self, size: usize) -> Vec<u8> {
-        frame::udp(self.host_mac, self.guest_mac, GATEWAY4, POD4, size)
+    /// From the gateway to the guest.
+    pub(super) fn gateway_to_guest(&self) -> Path {
+        Path {
+            source_mac: self.host_mac,
+            destination_mac: self.guest_mac,
+            source: GATEWAY4,
+            destination: POD4,
+        }
     }
 }
 

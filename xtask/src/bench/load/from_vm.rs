@@ -4,36 +4,36 @@
 use std::{os::fd::AsFd as _, time::Instant};
 
 use anyhow::{Context as _, Result, bail};
-use netagent_tests::{
-    interrupt,
-    tap::{Tap, VNET_HEADER},
-};
+use netagent_tests::{interrupt, tap::Tap};
 use nix::unistd::write;
 
-use super::{Cpus, SLICE, Sample, Slices, WARM_UP, nanoseconds, pinned, preemptions, settle};
+use super::{Cpus, Sample, Slices, WARM_UP, frame::Frame, nanoseconds, pinned, preemptions, settle};
 use crate::bench::scene::Scene;
 
 /// Sends `count` times `frame` and takes the time.
-pub(in crate::bench) fn sample(scene: &Scene, cpus: Cpus, frame: &[u8], count: u64) -> Result<Sample> {
+pub(in crate::bench) fn sample(scene: &Scene, cpus: Cpus, frame: Frame, count: u64) -> Result<Sample> {
     pinned(cpus.load, || send(scene, frame, count))
 }
 
-fn send(scene: &Scene, frame: &[u8], count: u64) -> Result<Sample> {
-    // An empty header: a whole packet, its checksum done.
-    let mut packet = vec![0; VNET_HEADER];
-    packet.extend_from_slice(frame);
+fn send(scene: &Scene, frame: Frame, count: u64) -> Result<Sample> {
+    let mut packet = frame.vnet_header().to_vec();
+    packet.extend(frame.bytes(scene.guest_to_gateway()));
     let arrived = || scene.from_vm.counter.read();
 
     let start = arrived()?;
-    write_frames(&scene.tap, &packet, WARM_UP)?;
-    // With what arrived of the warm-up gone, the rest is of the measurement.
-    let before = settle(start + WARM_UP, arrived)?;
+    let warm_up = WARM_UP / frame.weight();
+    write_frames(&scene.tap, &packet, warm_up)?;
+    // Once the warm-up has arrived, what comes is of the measurement.
+    let before = settle(start + warm_up, arrived)?;
+    if before < start + warm_up {
+        return Ok(Sample::of_lost_warm_up(warm_up, before - start));
+    }
 
     let preempted = preemptions()?;
-    let mut slices = Slices::default();
+    let mut slices = Slices::of(frame);
     let mut sent = 0;
     while sent < count {
-        let frames = SLICE.min(count - sent);
+        let frames = slices.length.min(count - sent);
         let started = Instant::now();
         write_frames(&scene.tap, &packet, frames)?;
         slices.add(frames, nanoseconds(started.elapsed()));

@@ -20,16 +20,17 @@ use nix::{
 };
 use serde::Serialize;
 
+use self::frame::Frame;
 use super::statistics::Spread;
 
 /// How long stragglers are waited for before they count as lost.
-const PATIENCE: Duration = Duration::from_secs(1);
-/// Sent before the clock starts: caches, branch predictors, the bridge's table.
+const PATIENCE: Duration = Duration::from_secs(3);
+/// Small frames before the clock starts: caches, branch predictors, the bridge's table.
 const WARM_UP: u64 = 512;
 
-/// Frames of a slice. Whoever takes the CPU away for a moment spoils a few slices of a sample, not the sample: its
-/// figure is that of the median slice.
-pub(super) const SLICE: u64 = 256;
+/// Small frames of a slice. Whoever takes the CPU away for a moment spoils a few slices of a sample, not the sample:
+/// its figure is that of the median slice.
+const SLICE: u64 = 256;
 
 /// The CPUs of a run.
 #[derive(Clone, Copy, Debug, Serialize)]
@@ -49,7 +50,7 @@ pub(super) struct Sample {
     pub(super) arrived: u64,
     /// What sending them took, in nanoseconds.
     pub(super) ns: u64,
-    /// Nanoseconds per frame in the median slice of [`SLICE`] frames.
+    /// Nanoseconds per frame in the median slice.
     pub(super) slice_ns: f64,
     /// Nanoseconds in which the sender waited for a reader that had fallen behind; not among `ns`.
     pub(super) waited_ns: u64,
@@ -58,6 +59,11 @@ pub(super) struct Sample {
 }
 
 impl Sample {
+    /// Frames were missing before the clock ran: there is nothing to time.
+    fn of_lost_warm_up(sent: u64, arrived: u64) -> Self {
+        Self { sent, arrived, ns: 0, slice_ns: f64::NAN, waited_ns: 0, preempted: 0 }
+    }
+
     /// Nanoseconds per frame in the median slice; nothing when a frame was lost, for a lost frame is cheap.
     pub(super) fn ns_per_frame(&self) -> Option<f64> {
         (self.sent > 0 && self.lost() == 0).then_some(self.slice_ns)
@@ -90,8 +96,10 @@ impl Cpus {
 }
 
 /// The slices of a sample, as they come.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Slices {
+    /// Frames of one.
+    length: u64,
     /// Nanoseconds per frame of each whole slice.
     whole: Vec<f64>,
     frames: u64,
@@ -100,11 +108,15 @@ struct Slices {
 }
 
 impl Slices {
+    fn of(frame: Frame) -> Self {
+        Self { length: SLICE / frame.weight(), whole: Vec::new(), frames: 0, ns: 0, total_ns: 0 }
+    }
+
     fn add(&mut self, frames: u64, ns: u64) {
         self.total_ns += ns;
         self.frames += frames;
         self.ns += ns;
-        if self.frames >= SLICE {
+        if self.frames >= self.length {
             self.whole.push(self.ns as f64 / self.frames as f64);
             (self.frames, self.ns) = (0, 0);
         }
@@ -180,14 +192,14 @@ mod tests {
 
     #[test]
     fn a_slice_in_which_the_cpu_was_gone_does_not_count() {
-        let mut slices = Slices::default();
+        let mut slices = Slices::of(Frame::Udp64);
         for ns in [100, 100, 9000] {
             slices.add(SLICE / 2, ns * SLICE / 2);
             slices.add(SLICE / 2, ns * SLICE / 2);
         }
         assert_eq!(slices.total_ns, 9200 * SLICE);
         assert_eq!(slices.median(), 100.0);
-        let mut short = Slices::default();
+        let mut short = Slices::of(Frame::Udp64);
         short.add(10, 500);
         assert_eq!(short.median(), 50.0);
     }

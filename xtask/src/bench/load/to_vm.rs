@@ -16,9 +16,18 @@ use netagent_tests::{
     tap::{FRAME_MAX, Tap, VNET_HEADER},
     topology::HOST_LINK,
 };
-use nix::{errno::Errno, libc, unistd::read};
+use nix::{
+    errno::Errno,
+    libc,
+    sys::socket::{setsockopt, sockopt},
+    unistd::read,
+};
 
-use super::{Cpus, PATIENCE, Sample, Slices, WARM_UP, frame, nanoseconds, pin, pinned, preemptions, settle};
+use super::{
+    Cpus, PATIENCE, Sample, Slices, WARM_UP,
+    frame::{self, Frame},
+    nanoseconds, pin, pinned, preemptions, settle,
+};
 use crate::bench::{
     bpf::attach::ifindex,
     scene::{Scene, ToVmEnd},
@@ -26,21 +35,26 @@ use crate::bench::{
 
 /// Frames per system call, so that the call itself is a small part of a frame's cost.
 const BATCH: usize = 32;
-/// Frames in the ring above which the sender waits for the reader: half of the ring of a tap (txqueuelen 1000, of
-/// some makers 500). A full ring drops, and dropping is cheap.
+/// Small frames in the ring above which the sender waits for the reader: half of the ring of a tap (txqueuelen 1000,
+/// of some makers 500). A full ring drops, and dropping is cheap.
 const IN_FLIGHT: u64 = 256;
+/// More than all frames in flight take: a sender that sleeps until there is room measures the scheduler.
+const SEND_BUFFER: usize = 16 << 20;
 
 /// Sends `count` times `bytes` and takes the time.
-pub(in crate::bench) fn sample(scene: &Scene, cpus: Cpus, bytes: &[u8], count: u64) -> Result<Sample> {
-    let socket = PacketSocket::open(scene)?;
+pub(in crate::bench) fn sample(scene: &Scene, cpus: Cpus, frame: Frame, count: u64) -> Result<Sample> {
+    let socket = PacketSocket::open(scene, frame)?;
+    let bytes = wire_bytes(frame, scene);
     match &scene.to_vm {
-        ToVmEnd::Sink(sink) => pinned(cpus.load, || send(&socket, bytes, count, || sink.counter.read())),
+        ToVmEnd::Sink(sink) => {
+            pinned(cpus.load, || send(&socket, &bytes, frame, count, || sink.counter.read()))
+        }
         ToVmEnd::Ring => {
             let ring = Ring { tap: &scene.tap, drained: AtomicU64::new(0), stop: AtomicBool::new(false) };
             thread::scope(|scope| {
                 let reader = scope.spawn(|| ring.drain(cpus.drain));
                 let drained = || Ok(ring.drained.load(Ordering::Acquire));
-                let sample = pinned(cpus.load, || send(&socket, bytes, count, drained));
+                let sample = pinned(cpus.load, || send(&socket, &bytes, frame, count, drained));
                 ring.stop.store(true, Ordering::Release);
                 reader.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))?;
                 sample
@@ -49,55 +63,75 @@ pub(in crate::bench) fn sample(scene: &Scene, cpus: Cpus, bytes: &[u8], count: u
     }
 }
 
+/// What one message of the socket carries.
+fn wire_bytes(frame: Frame, scene: &Scene) -> Vec<u8> {
+    let mut bytes = if frame.needs_vnet_header() { frame.vnet_header().to_vec() } else { Vec::new() };
+    bytes.extend(frame.bytes(scene.gateway_to_guest()));
+    bytes
+}
+
 fn send(
     socket: &PacketSocket,
     bytes: &[u8],
+    frame: Frame,
     count: u64,
     mut arrived: impl FnMut() -> Result<u64>,
 ) -> Result<Sample> {
     let mut batch = Batch::new(bytes);
     let start = arrived()?;
-    let mut warm_up = Window { base: start, sent: 0 };
-    while warm_up.sent < WARM_UP {
-        warm_up.wait(&mut arrived)?;
-        warm_up.sent += batch.send(socket, WARM_UP - warm_up.sent)?;
+    let limit = IN_FLIGHT / frame.weight();
+    let enough = WARM_UP / frame.weight();
+    let mut warm_up = Window { limit, base: start, sent: 0 };
+    while warm_up.sent < enough && warm_up.wait(&mut arrived)? {
+        warm_up.sent += batch.send(socket, enough - warm_up.sent)?;
     }
-    let base = settle(start + warm_up.sent, &mut arrived)?;
+    let base = settle(start + enough, &mut arrived)?;
+    if base < start + enough {
+        return Ok(Sample::of_lost_warm_up(enough, base - start));
+    }
 
     let preempted = preemptions()?;
-    let mut window = Window { base, sent: 0 };
-    let mut slices = Slices::default();
+    let mut window = Window { limit, base, sent: 0 };
+    let mut slices = Slices::of(frame);
     let mut waited_ns = 0;
     while window.sent < count {
         let waiting = Instant::now();
-        window.wait(&mut arrived)?;
+        if !window.wait(&mut arrived)? {
+            break;
+        }
         let started = Instant::now();
         let sent = batch.send(socket, count - window.sent)?;
         slices.add(sent, nanoseconds(started.elapsed()));
         window.sent += sent;
         waited_ns += nanoseconds(started.duration_since(waiting));
     }
-    let arrived = settle(base + count, arrived)?.saturating_sub(base);
+    let sent = window.sent;
+    let arrived = settle(base + sent, arrived)?.saturating_sub(base);
     let preempted = preemptions()?.saturating_sub(preempted);
-    Ok(Sample { sent: count, arrived, ns: slices.total_ns, slice_ns: slices.median(), waited_ns, preempted })
+    Ok(Sample { sent, arrived, ns: slices.total_ns, slice_ns: slices.median(), waited_ns, preempted })
 }
 
 /// How far the sender is ahead of the reader.
 struct Window {
+    /// By how much at most.
+    limit: u64,
     base: u64,
     sent: u64,
 }
 
 impl Window {
-    /// Waits until the reader has caught up, or goes on when frames seem to be lost.
-    fn wait(&self, arrived: &mut impl FnMut() -> Result<u64>) -> Result<()> {
-        let target = (self.base + self.sent).saturating_sub(IN_FLIGHT);
+    /// Waits until the reader has caught up; `false` when frames must be lost.
+    fn wait(&self, arrived: &mut impl FnMut() -> Result<u64>) -> Result<bool> {
+        let target = (self.base + self.sent).saturating_sub(self.limit);
         let started = Instant::now();
-        while arrived()? < target && started.elapsed() < PATIENCE {
+        while arrived()? < target {
+            if started.elapsed() >= PATIENCE {
+                return Ok(false);
+            }
             interrupt::check()?;
             std::hint::spin_loop();
         }
-        Ok(())
+        Ok(true)
     }
 }
 
@@ -137,12 +171,16 @@ struct PacketSocket {
 }
 
 impl PacketSocket {
-    fn open(scene: &Scene) -> Result<Self> {
+    fn open(scene: &Scene, frame: Frame) -> Result<Self> {
         let node = &scene.topology.node;
         let index = ifindex(node, HOST_LINK)?;
         let fd = node
             .run_inside(|| Self::open_here(index))?
             .with_context(|| format!("cannot open a packet socket on {HOST_LINK} in {}", node.name()))?;
+        setsockopt(&fd, sockopt::SndBufForce, &SEND_BUFFER).context("cannot enlarge the send buffer")?;
+        if frame.needs_vnet_header() {
+            expect_vnet_headers(&fd).context("cannot set PACKET_VNET_HDR on a packet socket")?;
+        }
         Ok(Self { fd })
     }
 
@@ -177,6 +215,23 @@ impl PacketSocket {
         };
         if bound < 0 { Err(io::Error::last_os_error()) } else { Ok(fd) }
     }
+}
+
+/// From here on every frame has its virtio header before it, packet(7).
+fn expect_vnet_headers(fd: &OwnedFd) -> io::Result<()> {
+    let on: libc::c_int = 1;
+    #[expect(unsafe_code, reason = "nix does not know this option")]
+    // SAFETY: the value is an int, of the size given, and outlives the call.
+    let done = unsafe {
+        libc::setsockopt(
+            fd.as_raw_fd(),
+            libc::SOL_PACKET,
+            libc::PACKET_VNET_HDR,
+            (&raw const on).cast(),
+            size_of::<libc::c_int>() as libc::socklen_t,
+        )
+    };
+    if done < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
 }
 
 /// Many times the same frame for one `sendmmsg`.

@@ -101,6 +101,11 @@ impl Report {
         Ok(text)
     }
 
+    /// Whether every variant has a figure in every case that it was built for.
+    pub(super) fn is_complete(&self) -> bool {
+        self.absent.is_empty() && self.rows.iter().all(|row| row.ns.is_some())
+    }
+
     /// What the guard costs: run time of the agent's program less that of the bare helper that leaves the same way.
     pub(super) fn guard_prices(&self) -> Vec<(Case, f64)> {
         let bare_of = |case: Case| {
@@ -153,7 +158,8 @@ mod tests {
     use super::*;
 
     fn measured(variant: Variant, ns: &[u64]) -> Measured {
-        let case = Case { variant, direction: Direction::FromVm, frame_bytes: 64 };
+        let case =
+            Case { variant, direction: Direction::FromVm, frame: crate::bench::load::frame::Frame::Udp64 };
         let samples = ns
             .iter()
             .map(|&ns| Sample {

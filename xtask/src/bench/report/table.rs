@@ -2,7 +2,7 @@
 //! The figures as tables, for a terminal and for Markdown.
 
 use super::{Report, Row};
-use crate::bench::{price::Price, statistics::Spread, variant::Direction};
+use crate::bench::{load::frame::Frame, price::Price, statistics::Spread, variant::Direction};
 
 /// Rows of cells under a head.
 #[derive(Debug)]
@@ -36,17 +36,12 @@ pub(in crate::bench) fn text(report: &Report) -> String {
 
 /// Costs per direction and frame size, then the programs.
 pub(super) fn tables(report: &Report) -> Vec<Table> {
-    let mut sizes: Vec<usize> = report.rows.iter().map(|row| row.case.frame_bytes).collect();
-    sizes.sort_unstable();
-    sizes.dedup();
     let mut tables = Vec::new();
     for direction in Direction::ALL {
-        for size in &sizes {
-            let rows = report
-                .rows
-                .iter()
-                .filter(|row| row.case.direction == direction && row.case.frame_bytes == *size);
-            tables.push(costs(direction, *size, rows));
+        for frame in Frame::ALL {
+            let rows =
+                report.rows.iter().filter(|row| row.case.direction == direction && row.case.frame == frame);
+            tables.push(costs(direction, frame, rows));
         }
     }
     tables.push(programs(&report.prices));
@@ -61,9 +56,9 @@ pub(super) fn remarks(report: &Report) -> Vec<String> {
         .into_iter()
         .map(|(case, ns)| {
             format!(
-                "guard's price, {}, {} B, {}: {ns:.0} ns of program run time",
+                "guard's price, {}, {}, {}: {ns:.0} ns of program run time",
                 case.direction.title(),
-                case.frame_bytes,
+                case.frame.title(),
                 case.variant.title(case.direction),
             )
         })
@@ -88,7 +83,7 @@ pub(super) fn remarks(report: &Report) -> Vec<String> {
     lines
 }
 
-fn costs<'a>(direction: Direction, size: usize, rows: impl Iterator<Item = &'a Row>) -> Table {
+fn costs<'a>(direction: Direction, frame: Frame, rows: impl Iterator<Item = &'a Row>) -> Table {
     let rows = rows
         .map(|row| {
             vec![
@@ -104,7 +99,7 @@ fn costs<'a>(direction: Direction, size: usize, rows: impl Iterator<Item = &'a R
         })
         .collect();
     Table {
-        title: format!("{}, {size} B: {}", direction.title(), direction.path()),
+        title: format!("{}, {}: {}", direction.title(), frame.title(), direction.path()),
         head: vec![
             "",
             "ns/packet",
@@ -125,10 +120,10 @@ fn programs(prices: &[Price]) -> Table {
         .map(|Price { case, ns, facts }| {
             vec![
                 format!(
-                    "{}, {}, {} B",
+                    "{}, {}, {}",
                     case.variant.title(case.direction),
                     case.direction.title(),
-                    case.frame_bytes
+                    case.frame.title()
                 ),
                 cell(Some(*ns), 1),
                 facts.instructions.to_string(),

@@ -31,7 +31,7 @@ const TC_ACT_SHOT: i32 = 2;
 /// The helpers that move a frame to another link.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(i32)]
-pub(in crate::bench) enum Helper {
+pub(in crate::bench) enum RedirectCall {
     /// `bpf_redirect`: to the transmit path of a link.
     Redirect = 23,
     /// `bpf_redirect_peer`: to the ingress of a link's other end, in the other namespace.
@@ -39,7 +39,7 @@ pub(in crate::bench) enum Helper {
 }
 
 /// `return helper(ifindex, 0)`: the least that forwards a frame.
-pub(in crate::bench) fn redirect(helper: Helper, ifindex: i32) -> Vec<Insn> {
+pub(in crate::bench) fn redirect(helper: RedirectCall, ifindex: i32) -> Vec<Insn> {
     vec![
         insn(MOVE_IMMEDIATE, 1, 0, 0, ifindex),
         insn(MOVE_IMMEDIATE, 2, 0, 0, 0),

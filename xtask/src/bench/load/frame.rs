@@ -83,6 +83,23 @@ impl Frame {
         self == Self::Tso
     }
 
+    /// Frames of a slice, some hundred microseconds. Whoever takes the CPU away for a moment spoils a few slices of a
+    /// sample, not the sample: its figure is that of the median slice.
+    pub(in crate::bench) fn slice(self) -> u64 {
+        match self {
+            Self::Udp64 | Self::Udp1500 => 256,
+            Self::Tso => 8,
+        }
+    }
+
+    /// Frames per system call where one call can send many, so that the call is a small part of a frame's cost.
+    pub(in crate::bench) fn batch(self) -> usize {
+        match self {
+            Self::Udp64 | Self::Udp1500 => 32,
+            Self::Tso => 4,
+        }
+    }
+
     /// How many times as long as a small frame it takes, roughly: so many fewer are sent.
     pub(in crate::bench) fn weight(self) -> u64 {
         match self {

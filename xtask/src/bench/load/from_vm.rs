@@ -7,7 +7,7 @@ use anyhow::{Context as _, Result, bail};
 use netagent_tests::{interrupt, tap::Tap};
 use nix::unistd::write;
 
-use super::{Cpus, Sample, Slices, WARM_UP, frame::Frame, nanoseconds, pinned, preemptions, settle};
+use super::{Cpus, Sample, Slices, Switches, WARM_UP, frame::Frame, nanoseconds, pinned, settle};
 use crate::bench::scene::Scene;
 
 /// Sends `count` times `frame` and takes the time.
@@ -29,7 +29,7 @@ fn send(scene: &Scene, frame: Frame, count: u64) -> Result<Sample> {
         return Ok(Sample::of_lost_warm_up(warm_up, before - start));
     }
 
-    let preempted = preemptions()?;
+    let switches = Switches::now()?;
     let mut slices = Slices::of(frame);
     let mut sent = 0;
     while sent < count {
@@ -39,15 +39,16 @@ fn send(scene: &Scene, frame: Frame, count: u64) -> Result<Sample> {
         slices.add(frames, nanoseconds(started.elapsed()));
         sent += frames;
     }
+    let switches = Switches::now()?.since(switches);
     let arrived = settle(before + count, arrived)?.saturating_sub(before);
-    let preempted = preemptions()?.saturating_sub(preempted);
     Ok(Sample {
         sent: count,
         arrived,
         ns: slices.total_ns,
         slice_ns: slices.median(),
         waited_ns: 0,
-        preempted,
+        preempted: switches.involuntary,
+        slept: switches.voluntary,
     })
 }
 

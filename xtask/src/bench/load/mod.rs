@@ -24,13 +24,9 @@ use self::frame::Frame;
 use super::statistics::Spread;
 
 /// How long stragglers are waited for before they count as lost.
-const PATIENCE: Duration = Duration::from_secs(3);
+const PATIENCE: Duration = Duration::from_secs(5);
 /// Small frames before the clock starts: caches, branch predictors, the bridge's table.
 const WARM_UP: u64 = 512;
-
-/// Small frames of a slice. Whoever takes the CPU away for a moment spoils a few slices of a sample, not the sample:
-/// its figure is that of the median slice.
-const SLICE: u64 = 256;
 
 /// The CPUs of a run.
 #[derive(Clone, Copy, Debug, Serialize)]
@@ -56,12 +52,14 @@ pub(super) struct Sample {
     pub(super) waited_ns: u64,
     /// How often the kernel gave the CPU to somebody else meanwhile: a quiet machine has none.
     pub(super) preempted: u64,
+    /// How often the sender slept in a system call, for want of memory or room: none does on a quiet machine.
+    pub(super) slept: u64,
 }
 
 impl Sample {
     /// Frames were missing before the clock ran: there is nothing to time.
     fn of_lost_warm_up(sent: u64, arrived: u64) -> Self {
-        Self { sent, arrived, ns: 0, slice_ns: f64::NAN, waited_ns: 0, preempted: 0 }
+        Self { sent, arrived, ns: 0, slice_ns: f64::NAN, waited_ns: 0, preempted: 0, slept: 0 }
     }
 
     /// Nanoseconds per frame in the median slice; nothing when a frame was lost, for a lost frame is cheap.
@@ -109,7 +107,7 @@ struct Slices {
 
 impl Slices {
     fn of(frame: Frame) -> Self {
-        Self { length: SLICE / frame.weight(), whole: Vec::new(), frames: 0, ns: 0, total_ns: 0 }
+        Self { length: frame.slice(), whole: Vec::new(), frames: 0, ns: 0, total_ns: 0 }
     }
 
     fn add(&mut self, frames: u64, ns: u64) {
@@ -161,15 +159,33 @@ fn settle(target: u64, mut arrived: impl FnMut() -> Result<u64>) -> Result<u64> 
     }
 }
 
-/// How often the calling thread lost its CPU, see proc_pid_status(5).
-fn preemptions() -> Result<u64> {
-    let status =
-        fs::read_to_string("/proc/thread-self/status").context("cannot read /proc/thread-self/status")?;
-    status
-        .lines()
-        .find_map(|line| line.strip_prefix("nonvoluntary_ctxt_switches:"))
-        .and_then(|number| number.trim().parse().ok())
-        .ok_or_else(|| anyhow!("/proc/thread-self/status counts no context switches"))
+/// How often the calling thread lost its CPU, and how often it gave it up, see proc_pid_status(5).
+#[derive(Clone, Copy, Debug)]
+struct Switches {
+    involuntary: u64,
+    voluntary: u64,
+}
+
+impl Switches {
+    fn now() -> Result<Self> {
+        let path = "/proc/thread-self/status";
+        let status = fs::read_to_string(path).with_context(|| format!("cannot read {path}"))?;
+        let count = |key: &str| {
+            let line = status.lines().find_map(|line| line.strip_prefix(key));
+            line.and_then(|number| number.trim().parse().ok()).ok_or_else(|| anyhow!("{path} has no `{key}`"))
+        };
+        Ok(Self {
+            involuntary: count("nonvoluntary_ctxt_switches:")?,
+            voluntary: count("voluntary_ctxt_switches:")?,
+        })
+    }
+
+    fn since(self, before: Self) -> Self {
+        Self {
+            involuntary: self.involuntary.saturating_sub(before.involuntary),
+            voluntary: self.voluntary.saturating_sub(before.voluntary),
+        }
+    }
 }
 
 fn nanoseconds(duration: Duration) -> u64 {
@@ -182,8 +198,15 @@ mod tests {
 
     #[test]
     fn a_sample_that_lost_a_frame_has_no_cost() {
-        let sample =
-            Sample { sent: 100, arrived: 100, ns: 60_000, slice_ns: 500.0, waited_ns: 0, preempted: 0 };
+        let sample = Sample {
+            sent: 100,
+            arrived: 100,
+            ns: 60_000,
+            slice_ns: 500.0,
+            waited_ns: 0,
+            preempted: 0,
+            slept: 0,
+        };
         assert_eq!((sample.ns_per_frame(), sample.mean_ns_per_frame()), (Some(500.0), Some(600.0)));
         let lossy = Sample { arrived: 99, ..sample };
         assert_eq!((lossy.ns_per_frame(), lossy.lost()), (None, 1));
@@ -194,10 +217,10 @@ mod tests {
     fn a_slice_in_which_the_cpu_was_gone_does_not_count() {
         let mut slices = Slices::of(Frame::Udp64);
         for ns in [100, 100, 9000] {
-            slices.add(SLICE / 2, ns * SLICE / 2);
-            slices.add(SLICE / 2, ns * SLICE / 2);
+            slices.add(128, ns * 128);
+            slices.add(128, ns * 128);
         }
-        assert_eq!(slices.total_ns, 9200 * SLICE);
+        assert_eq!(slices.total_ns, 9200 * 256);
         assert_eq!(slices.median(), 100.0);
         let mut short = Slices::of(Frame::Udp64);
         short.add(10, 500);

@@ -24,17 +24,15 @@ use nix::{
 };
 
 use super::{
-    Cpus, PATIENCE, Sample, Slices, WARM_UP,
+    Cpus, PATIENCE, Sample, Slices, Switches, WARM_UP,
     frame::{self, Frame},
-    nanoseconds, pin, pinned, preemptions, settle,
+    nanoseconds, pin, pinned, settle,
 };
 use crate::bench::{
     bpf::attach::ifindex,
     scene::{Scene, ToVmEnd},
 };
 
-/// Frames per system call, so that the call itself is a small part of a frame's cost.
-const BATCH: usize = 32;
 /// Small frames in the ring above which the sender waits for the reader: half of the ring of a tap (txqueuelen 1000,
 /// of some makers 500). A full ring drops, and dropping is cheap.
 const IN_FLIGHT: u64 = 256;
@@ -77,7 +75,7 @@ fn send(
     count: u64,
     mut arrived: impl FnMut() -> Result<u64>,
 ) -> Result<Sample> {
-    let mut batch = Batch::new(bytes);
+    let mut batch = Batch::new(bytes, frame.batch());
     let start = arrived()?;
     let limit = IN_FLIGHT / frame.weight();
     let enough = WARM_UP / frame.weight();
@@ -90,7 +88,7 @@ fn send(
         return Ok(Sample::of_lost_warm_up(enough, base - start));
     }
 
-    let preempted = preemptions()?;
+    let switches = Switches::now()?;
     let mut window = Window { limit, base, sent: 0 };
     let mut slices = Slices::of(frame);
     let mut waited_ns = 0;
@@ -105,10 +103,18 @@ fn send(
         window.sent += sent;
         waited_ns += nanoseconds(started.duration_since(waiting));
     }
+    let switches = Switches::now()?.since(switches);
     let sent = window.sent;
     let arrived = settle(base + sent, arrived)?.saturating_sub(base);
-    let preempted = preemptions()?.saturating_sub(preempted);
-    Ok(Sample { sent, arrived, ns: slices.total_ns, slice_ns: slices.median(), waited_ns, preempted })
+    Ok(Sample {
+        sent,
+        arrived,
+        ns: slices.total_ns,
+        slice_ns: slices.median(),
+        waited_ns,
+        preempted: switches.involuntary,
+        slept: switches.voluntary,
+    })
 }
 
 /// How far the sender is ahead of the reader.
@@ -243,10 +249,10 @@ struct Batch {
 }
 
 impl Batch {
-    fn new(bytes: &[u8]) -> Self {
+    fn new(bytes: &[u8], count: usize) -> Self {
         let mut bytes: Box<[u8]> = bytes.into();
         let mut vector = Box::new(libc::iovec { iov_base: bytes.as_mut_ptr().cast(), iov_len: bytes.len() });
-        let messages = (0..BATCH)
+        let messages = (0..count)
             .map(|_| {
                 #[expect(unsafe_code, reason = "the struct has padding that differs between C libraries")]
                 // SAFETY: all zero is a valid mmsghdr: null pointers and zero lengths.

@@ -169,6 +169,7 @@ mod tests {
                 slice_ns: ns as f64,
                 waited_ns: 0,
                 preempted: 0,
+                slept: 0,
             })
             .collect();
         Measured { case, samples }

@@ -7,7 +7,7 @@ use netagent_tests::topology::POD_LINK;
 use crate::bench::{
     bpf::{
         attach::{Attacher, ifindex},
-        insn::{self, Helper},
+        insn::{self, RedirectCall},
         program::Program,
     },
     scene::{Programs, Qdisc, Scene, Sink, TAP, ToVmEnd, mac, make_tap, open_tap, pod},
@@ -30,7 +30,7 @@ pub(super) fn floor(attacher: &Attacher) -> Result<Scene> {
 }
 
 /// `from_vm` out of the tap by the one or the other helper, `bpf_redirect` into the tap.
-pub(super) fn redirect(attacher: &Attacher, out: Helper, qdisc: Qdisc) -> Result<Scene> {
+pub(super) fn redirect(attacher: &Attacher, out: RedirectCall, qdisc: Qdisc) -> Result<Scene> {
     let topology = pod()?;
     make_tap(&topology, qdisc)?;
     let tap = open_tap(&topology)?;
@@ -43,7 +43,7 @@ pub(super) fn redirect(attacher: &Attacher, out: Helper, qdisc: Qdisc) -> Result
     };
     let programs = Programs {
         from_vm: Some(put(TAP, out, POD_LINK)?),
-        to_vm: Some(put(POD_LINK, Helper::Redirect, TAP)?),
+        to_vm: Some(put(POD_LINK, RedirectCall::Redirect, TAP)?),
     };
     Ok(Scene {
         tap,

@@ -11,7 +11,7 @@ use netagent_tests::agent::Agent;
 use serde::Serialize;
 
 use super::{
-    bpf::{attach::Attacher, insn::Helper},
+    bpf::{attach::Attacher, insn::RedirectCall},
     scene::{Qdisc, Scene},
 };
 
@@ -145,9 +145,9 @@ impl Variant {
         let attacher = &workshop.attacher;
         match self {
             Self::Floor => bare::floor(attacher),
-            Self::RedirectPeer => bare::redirect(attacher, Helper::RedirectPeer, Qdisc::Default),
-            Self::Redirect => bare::redirect(attacher, Helper::Redirect, Qdisc::Default),
-            Self::RedirectNoqueue => bare::redirect(attacher, Helper::Redirect, Qdisc::Noqueue),
+            Self::RedirectPeer => bare::redirect(attacher, RedirectCall::RedirectPeer, Qdisc::Default),
+            Self::Redirect => bare::redirect(attacher, RedirectCall::Redirect, Qdisc::Default),
+            Self::RedirectNoqueue => bare::redirect(attacher, RedirectCall::Redirect, Qdisc::Noqueue),
             Self::Mirred => mirred::build(attacher),
             Self::Bridge => bridge::build(attacher, bridge::Netfilter::Off),
             Self::BridgeNetfilter => bridge::build(attacher, bridge::Netfilter::On),

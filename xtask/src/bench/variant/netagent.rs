@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! A port of the real agent, attached by its own command line.
+//!
+//! A port without its guard is a variant of its own: one more argument of `attach` here, and `Variant::guards` denies it.
 
 use anyhow::{Context as _, Result, anyhow, bail};
 use netagent_tests::{
@@ -15,7 +17,7 @@ use crate::bench::{
     scene::{Programs, Scene, Sink, TAP, ToVmEnd, mac, open_tap, pod},
 };
 
-/// A port in `tier`, or an error if the agent chose another one: a figure must stand for what it is called.
+/// A port in `tier`, guard on, or an error if the agent chose another one: a figure must stand for what it is called.
 pub(super) fn build(workshop: &Workshop, tier: &str) -> Result<Scene> {
     let topology = pod()?;
     attach(workshop, &topology, tier)?;

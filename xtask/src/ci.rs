@@ -9,7 +9,7 @@ use std::{
 
 use anyhow::{Context as _, Result};
 
-use crate::{progress::Step, setup, workspace};
+use crate::{privilege::Privilege, progress::Step, setup, workspace};
 
 /// Read by netagent's build script. Set for every check, so that none rebuilds what another built.
 const DENY_EBPF_WARNINGS: &str = "NETAGENT_EBPF_DENY_WARNINGS";
@@ -32,6 +32,9 @@ pub(crate) fn run() -> Result<ExitCode> {
     let tests = xtask("test")?.status().context("cannot run the tests")?;
     if !tests.success() {
         failed.push("test");
+    }
+    if !bench_runs()? {
+        failed.push("bench");
     }
     let seconds = started.elapsed().as_secs_f64();
     if failed.is_empty() {
@@ -62,6 +65,15 @@ fn deny() -> Result<Command> {
         return Ok(check);
     }
     xtask("deny")
+}
+
+/// That the bench builds, proves and counts; its figures are not looked at. Where it cannot run, CI fails.
+fn bench_runs() -> Result<bool> {
+    if let Err(reason) = Privilege::get().and_then(Privilege::warm_up) {
+        Step::start("bench").end("SKIPPED", &reason);
+        return Ok(!workspace::in_ci());
+    }
+    passes("bench", xtask("bench")?.arg("--quick"))
 }
 
 fn passes(name: &str, command: &mut Command) -> Result<bool> {

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! `cargo xtask`: everything a developer or CI does with this repository, one command each.
 
+mod bench;
 mod build;
 mod ci;
 mod demo;
@@ -10,6 +11,7 @@ mod privilege;
 mod progress;
 mod run;
 mod setup;
+mod signals;
 mod test;
 mod workspace;
 
@@ -35,6 +37,8 @@ enum Command {
     Run(run::Args),
     /// Builds all and runs the tests, tier by tier
     Test(test::Args),
+    /// Measures what a packet costs: netagent beside bare redirects, tc mirred and a Linux bridge
+    Bench(bench::Args),
     /// What CI runs: fmt, clippy, doc, deny, lint, test
     Ci,
     /// Checks layering, file sizes, names and licence headers
@@ -49,6 +53,7 @@ fn main() -> ExitCode {
         Command::Demo(args) => demo::run(args).map(|()| ExitCode::SUCCESS),
         Command::Run(args) => run::run(&args),
         Command::Test(args) => test::run(&args),
+        Command::Bench(args) => bench::run(&args),
         Command::Ci => ci::run(),
         Command::Lint => lint::run(),
         Command::Deny => deny::run(),

@@ -5,10 +5,25 @@ use std::{
     env,
     ffi::{OsStr, OsString},
     io::{IsTerminal as _, stdin},
-    os::unix::fs::PermissionsExt as _,
-    path::PathBuf,
+    os::unix::{fs::PermissionsExt as _, process::CommandExt as _},
+    path::{Path, PathBuf},
     process::{Command, Stdio},
 };
+
+use anyhow::{Context as _, Result, anyhow};
+
+/// What goes through sudo besides the arguments.
+const KEPT_VARIABLES: [&str; 9] = [
+    "PATH",
+    "HOME",
+    "TERM",
+    "NO_COLOR",
+    "RUST_LOG",
+    "RUST_BACKTRACE",
+    "CARGO_MANIFEST_DIR",
+    "CARGO_TARGET_DIR",
+    "CI",
+];
 
 /// How this process gets root.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -92,6 +107,24 @@ impl Privilege {
             Self::Sudo => "sudo ",
         }
     }
+}
+
+/// Goes on as root: here if this process is root, else by starting this very command again through sudo, with
+/// `--prepared` and what was built. `purpose` says why root is needed.
+pub(crate) fn become_root(purpose: &str, prepared: Option<&Path>) -> Result<()> {
+    let privilege = Privilege::get().map_err(|reason| anyhow!("{purpose} and needs root: {reason}"))?;
+    if privilege == Privilege::Root {
+        return Ok(());
+    }
+    let kept: Vec<_> = KEPT_VARIABLES.iter().filter_map(|name| Some((*name, env::var_os(name)?))).collect();
+    let program = env::current_exe().context("cannot find this program's file")?;
+    let environment = kept.iter().map(|(name, value)| (*name, value.as_os_str()));
+    let mut command = privilege.command(&program, environment);
+    command.args(env::args_os().skip(1));
+    if let Some(prepared) = prepared {
+        command.args([OsStr::new("--prepared"), prepared.as_os_str()]);
+    }
+    Err(command.exec()).with_context(|| format!("cannot start {} through sudo", program.display()))
 }
 
 /// Where Debian keeps programs for root, left out of a user's `PATH`.

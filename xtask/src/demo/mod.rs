@@ -6,19 +6,13 @@ mod evidence;
 mod kept;
 mod kill;
 mod netagent;
-mod signals;
 mod story;
 mod summary;
 mod traffic;
 
-use std::{
-    env,
-    ffi::OsStr,
-    os::unix::process::CommandExt as _,
-    path::{Path, PathBuf},
-};
+use std::path::{Path, PathBuf};
 
-use anyhow::{Context as _, Result, anyhow};
+use anyhow::{Result, anyhow};
 use netagent_tests::{
     image::Image,
     interrupt,
@@ -26,20 +20,10 @@ use netagent_tests::{
     require::{Need as TestNeed, missing},
 };
 
-use crate::{build, privilege::Privilege, progress::Step, setup};
+use crate::{build, privilege, progress::Step, setup, signals};
 
-/// What goes through sudo besides the arguments.
-const KEPT_VARIABLES: [&str; 9] = [
-    "PATH",
-    "HOME",
-    "TERM",
-    "NO_COLOR",
-    "RUST_LOG",
-    "RUST_BACKTRACE",
-    "CARGO_MANIFEST_DIR",
-    "CARGO_TARGET_DIR",
-    "CI",
-];
+/// Why root is asked for.
+const PURPOSE: &str = "the demo makes namespaces";
 
 /// Arguments of `cargo xtask demo`.
 #[derive(clap::Args)]
@@ -70,7 +54,7 @@ pub(crate) struct Args {
 /// `cargo xtask demo`.
 pub(crate) fn run(args: Args) -> Result<()> {
     if args.console || args.down {
-        become_root(None)?;
+        privilege::become_root(PURPOSE, None)?;
         return if args.console { kept::console() } else { kept::down() };
     }
     let agent = match &args.prepared {
@@ -78,7 +62,7 @@ pub(crate) fn run(args: Args) -> Result<()> {
         // As the user: nothing of the build belongs to root.
         None => prepare()?,
     };
-    become_root(Some(&agent))?;
+    privilege::become_root(PURPOSE, Some(&agent))?;
     let missing = missing(&[TestNeed::Root, TestNeed::Tun, TestNeed::BpfFs, TestNeed::Qemu]);
     if !missing.is_empty() {
         return Err(anyhow!("the demo cannot run here: {}", missing.join("; ")));
@@ -102,24 +86,6 @@ fn make_image() -> Result<()> {
         Err(_) => step.end("FAILED", ""),
     }
     image.map(drop)
-}
-
-/// Goes on as root: here if it is, else by starting this very command again through sudo.
-fn become_root(agent: Option<&PathBuf>) -> Result<()> {
-    let privilege =
-        Privilege::get().map_err(|reason| anyhow!("the demo makes namespaces and needs root: {reason}"))?;
-    if privilege == Privilege::Root {
-        return Ok(());
-    }
-    let kept: Vec<_> = KEPT_VARIABLES.iter().filter_map(|name| Some((*name, env::var_os(name)?))).collect();
-    let program = env::current_exe().context("cannot find this program's file")?;
-    let environment = kept.iter().map(|(name, value)| (*name, value.as_os_str()));
-    let mut command = privilege.command(&program, environment);
-    command.args(env::args_os().skip(1));
-    if let Some(agent) = agent {
-        command.args([OsStr::new("--prepared"), agent.as_os_str()]);
-    }
-    Err(command.exec()).with_context(|| format!("cannot start {} through sudo", program.display()))
 }
 
 fn story(args: &Args, agent: &Path) -> Result<()> {

@@ -13,10 +13,12 @@ pub(crate) enum Need {
     Netns,
     Vm,
     Demo,
+    Bench,
 }
 
 impl Need {
-    pub(crate) const ALL: [Self; 6] = [Self::Build, Self::Ci, Self::Bpf, Self::Netns, Self::Vm, Self::Demo];
+    pub(crate) const ALL: [Self; 7] =
+        [Self::Build, Self::Ci, Self::Bpf, Self::Netns, Self::Vm, Self::Demo, Self::Bench];
 }
 
 /// One row.
@@ -60,7 +62,7 @@ pub(crate) enum Finding {
 }
 
 use Check::{Ask, Program};
-use Need::{Bpf, Ci, Demo, Netns, Vm};
+use Need::{Bench, Bpf, Ci, Demo, Netns, Vm};
 use Remedy::{Component, Linker, PackageLists, Packages, Toolchain};
 
 /// In the order in which they are shown and installed.
@@ -93,11 +95,11 @@ pub(crate) const REQUIREMENTS: [Requirement; 17] = [
         Ask(|| rust_component::find("clippy")),
         Component("clippy", "rust-web-clippy"),
     ),
-    row("ip", "namespaces and links", &[Netns, Vm, Demo], Program("ip"), Packages(&["iproute2"])),
+    row("ip", "namespaces and links", &[Netns, Vm, Demo, Bench], Program("ip"), Packages(&["iproute2"])),
     row(
         "tc",
         "shows that only our programs are attached",
-        &[Netns, Vm, Demo],
+        &[Netns, Vm, Demo, Bench],
         Program("tc"),
         Packages(&["iproute2"]),
     ),
@@ -105,7 +107,7 @@ pub(crate) const REQUIREMENTS: [Requirement; 17] = [
     row(
         "bpftool",
         "lists programs, maps and pins",
-        &[Bpf, Netns, Demo],
+        &[Bpf, Netns, Demo, Bench],
         Program("bpftool"),
         Packages(&["bpftool"]),
     ),
@@ -132,7 +134,7 @@ pub(crate) const REQUIREMENTS: [Requirement; 17] = [
     ),
 ];
 
-const ALL: [Need; 6] = Need::ALL;
+const ALL: [Need; 7] = Need::ALL;
 
 const fn row(
     name: &'static str,

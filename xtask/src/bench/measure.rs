@@ -1,0 +1,187 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! Rounds: every variant once in each, in an order that changes, so that none always follows the same neighbour.
+
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, Result, bail};
+use serde::Serialize;
+
+use super::{
+    load::{Cpus, Sample, frame::Frame, from_vm, to_vm},
+    scene::Scene,
+    variant::{Direction, Variant},
+};
+
+/// Frames that a variant has to bring through before it is measured.
+const PROOF: u64 = 2000;
+/// How often it may try: on a busy machine the kernel's softirq thread can fall behind once.
+const PROOF_TRIES: u32 = 3;
+/// A bridge port forwards only some time after its tap was opened.
+const READY_TIMEOUT: Duration = Duration::from_secs(10);
+const READY_PROBE: u64 = 32;
+/// Frames with a foreign source address against a guard.
+const SPOOFED: u64 = 100;
+
+/// Every variant that could be built.
+pub(super) type Scenes = [(Variant, Scene)];
+
+/// One line of a table: what is measured again in each round.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub(super) struct Case {
+    /// Through what.
+    pub(super) variant: Variant,
+    /// Which way.
+    pub(super) direction: Direction,
+    /// What is sent.
+    pub(super) frame: Frame,
+}
+
+/// A case with its samples, one of each round.
+#[derive(Debug, Serialize)]
+pub(super) struct Measured {
+    #[serde(flatten)]
+    pub(super) case: Case,
+    pub(super) samples: Vec<Sample>,
+}
+
+impl Measured {
+    /// Of each round; nothing where a frame was lost.
+    pub(super) fn ns_per_frame(&self) -> Vec<Option<f64>> {
+        self.samples.iter().map(Sample::ns_per_frame).collect()
+    }
+}
+
+/// How much is measured.
+#[derive(Clone, Copy, Debug, Serialize)]
+pub(super) struct Extent {
+    /// How often everything is measured.
+    pub(super) rounds: u32,
+    /// Small frames of one sample; of TSO frames as many fewer as they are dearer.
+    pub(super) frames: u64,
+}
+
+/// One sample of `case` in its scene: `frames` small frames, or the like.
+pub(super) fn sample(scene: &Scene, case: Case, cpus: Cpus, frames: u64) -> Result<Sample> {
+    let frames = frames.div_ceil(case.frame.weight());
+    match case.direction {
+        Direction::FromVm => from_vm::sample(scene, cpus, case.frame, frames),
+        Direction::ToVm => to_vm::sample(scene, cpus, case.frame, frames),
+    }
+}
+
+/// Shows that every frame comes through, and that a guard stops what it should. An error says what did not.
+pub(super) fn prove(scene: &Scene, case: Case, cpus: Cpus) -> Result<()> {
+    let started = Instant::now();
+    while sample(scene, case, cpus, READY_PROBE)?.lost() > 0 {
+        if started.elapsed() > READY_TIMEOUT {
+            bail!(
+                "it forwards nothing, or not all: frames were still missing after {} s",
+                READY_TIMEOUT.as_secs()
+            );
+        }
+    }
+    let mut tries = 1;
+    loop {
+        let taken = sample(scene, case, cpus, PROOF)?;
+        if taken.lost() == 0 {
+            break;
+        }
+        if tries == PROOF_TRIES {
+            bail!(
+                "it loses frames: {} of {} did not arrive, in the last of {tries} tries",
+                taken.lost(),
+                taken.sent
+            );
+        }
+        tries += 1;
+    }
+    if case.direction == Direction::FromVm && case.variant.guards() {
+        prove_guard(scene)?;
+    }
+    Ok(())
+}
+
+fn prove_guard(scene: &Scene) -> Result<()> {
+    let before = scene.from_vm.counter.read()?;
+    let frame = Frame::Udp64.bytes(scene.spoofed());
+    for _ in 0..SPOOFED {
+        scene.tap.send(&frame)?;
+    }
+    // An honest frame behind them: when it is there, they would have been.
+    scene.tap.send(&Frame::Udp64.bytes(scene.guest_to_gateway()))?;
+    let arrived =
+        netagent_tests::poll::try_until("an honest frame behind spoofed ones", READY_TIMEOUT, || {
+            let arrived = scene.from_vm.counter.read()?.saturating_sub(before);
+            Ok((arrived > 0).then_some(arrived))
+        })?;
+    if arrived != 1 {
+        bail!(
+            "its guard is not on: {} of {SPOOFED} frames with a foreign source address arrived",
+            arrived - 1
+        );
+    }
+    Ok(())
+}
+
+/// All rounds over all cases. `told` hears of each round before it begins.
+pub(super) fn rounds(
+    scenes: &Scenes,
+    cases: &[Case],
+    cpus: Cpus,
+    extent: Extent,
+    told: impl Fn(u32),
+) -> Result<Vec<Measured>> {
+    let mut measured: Vec<Measured> =
+        cases.iter().map(|case| Measured { case: *case, samples: Vec::new() }).collect();
+    for round in 0..extent.rounds {
+        told(round);
+        for at in order(cases.len(), round) {
+            let Some(Measured { case, samples }) = measured.get_mut(at) else { continue };
+            let scene = scene_of(scenes, case.variant)?;
+            let taken = sample(scene, *case, cpus, extent.frames).with_context(|| {
+                format!("{}, {}", case.variant.title(case.direction), case.direction.title())
+            })?;
+            samples.push(taken);
+        }
+    }
+    Ok(measured)
+}
+
+/// The scene of a variant.
+pub(super) fn scene_of(scenes: &Scenes, variant: Variant) -> Result<&Scene> {
+    let found = scenes.iter().find(|(one, _)| *one == variant);
+    found.map(|(_, scene)| scene).with_context(|| format!("{variant:?} has no scene"))
+}
+
+/// A permutation of `0..count`, another one for each round, the same in every run.
+fn order(count: usize, round: u32) -> Vec<usize> {
+    let mut order: Vec<usize> = (0..count).collect();
+    // xorshift64 (Marsaglia 2003): any shuffle will do that does not repeat itself.
+    let mut state = 0x9e37_79b9_7f4a_7c15_u64 ^ (u64::from(round) + 1).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    for last in (1..count).rev() {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        let pick = (state % (last as u64 + 1)) as usize;
+        order.swap(last, pick);
+    }
+    order
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_round_has_all_cases_in_another_order() {
+        let orders: Vec<_> = (0..8).map(|round| order(24, round)).collect();
+        for order in &orders {
+            let mut sorted = order.clone();
+            sorted.sort_unstable();
+            assert_eq!(sorted, (0..24).collect::<Vec<_>>());
+        }
+        for (at, order) in orders.iter().enumerate() {
+            assert!(!orders[..at].contains(order), "round {at} repeats an order");
+        }
+    }
+}

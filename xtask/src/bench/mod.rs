@@ -1,0 +1,210 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! `cargo xtask bench`: what a packet costs on one CPU, netagent beside its floor and its peers, in one run.
+
+mod bpf;
+mod load;
+mod machine;
+mod measure;
+mod price;
+mod report;
+mod scene;
+mod statistics;
+mod variant;
+
+use std::{
+    env, fs,
+    os::unix::fs::chown,
+    path::{Path, PathBuf},
+    process::ExitCode,
+};
+
+use anyhow::{Context as _, Result, bail};
+use netagent_tests::{
+    agent::Agent,
+    interrupt,
+    require::{Need, missing},
+};
+
+use self::{
+    bpf::attach::Attacher,
+    load::{Cpus, frame::Frame},
+    machine::Machine,
+    measure::{Case, Extent, Scenes},
+    report::{Absent, Circumstances, Report, page, table},
+    variant::{Direction, Variant, Workshop},
+};
+use crate::{build, privilege, progress::Step, setup, signals};
+
+const FULL: Extent = Extent { rounds: 25, frames: 50_000 };
+const QUICK: Extent = Extent { rounds: 3, frames: 3_000 };
+/// Of the rounds with the kernel's statistics on.
+const PRICE_ROUNDS: u32 = 5;
+
+/// Arguments of `cargo xtask bench`.
+#[derive(clap::Args)]
+pub(crate) struct Args {
+    /// A smoke test: everything is built, proved and measured once or twice, in less than a minute
+    #[arg(long)]
+    quick: bool,
+    /// How often everything is measured [default: 25, with --quick 3]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    rounds: Option<u32>,
+    /// Small frames of one measurement [default: 50000, with --quick 3000]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..=100_000_000))]
+    frames: Option<u64>,
+    /// Write all figures and every sample as JSON
+    #[arg(long, value_name = "FILE")]
+    json: Option<PathBuf>,
+    /// Put the figures between the marks of a Markdown page, such as docs/performance.md
+    #[arg(long, value_name = "FILE")]
+    page: Option<PathBuf>,
+    /// The agent, already built; for the second start, as root
+    #[arg(long, hide = true, value_name = "NETAGENT")]
+    prepared: Option<PathBuf>,
+}
+
+/// `cargo xtask bench`. Fails when a variant could not be measured; no figure makes it fail.
+pub(crate) fn run(args: &Args) -> Result<ExitCode> {
+    let agent = match &args.prepared {
+        Some(agent) => agent.clone(),
+        // As the user: nothing of the build belongs to root.
+        None => {
+            setup::ensure(&[setup::Need::Build, setup::Need::Bench])?;
+            build::agent()?
+        }
+    };
+    privilege::become_root("the bench makes namespaces and loads BPF programs", Some(&agent))?;
+    let missing = missing(&[Need::Root, Need::Tun, Need::BpfFs]);
+    if !missing.is_empty() {
+        bail!("the bench cannot run here: {}", missing.join("; "));
+    }
+    signals::catch()?;
+    let report = measure(args, &agent)?;
+    print!("{}", table::text(&report));
+    if let Some(path) = &args.json {
+        fs::write(path, report.json()?).with_context(|| format!("cannot write {}", path.display()))?;
+        give_to_user(path)?;
+    }
+    if let Some(path) = &args.page {
+        page::write(path, &report)?;
+        give_to_user(path)?;
+    }
+    Ok(if report.is_complete() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// Under sudo the files are for whoever called it.
+fn give_to_user(path: &Path) -> Result<()> {
+    let id = |variable| env::var(variable).ok().and_then(|id| id.parse::<u32>().ok());
+    if let (Some(uid), Some(gid)) = (id("SUDO_UID"), id("SUDO_GID")) {
+        chown(path, Some(uid), Some(gid))
+            .with_context(|| format!("cannot give {} to its user", path.display()))?;
+    }
+    Ok(())
+}
+
+fn measure(args: &Args, agent: &Path) -> Result<Report> {
+    let default = if args.quick { QUICK } else { FULL };
+    let extent = Extent {
+        rounds: args.rounds.unwrap_or(default.rounds),
+        frames: args.frames.unwrap_or(default.frames),
+    };
+    let cpus = Cpus::choose()?;
+    // Before the bench itself puts load on the machine.
+    let machine = Machine::look(cpus)?;
+    let workshop = step("agent", |_| {
+        let agent = Agent::builder().binary(agent).start()?;
+        let attacher = Attacher::new()?;
+        let detail =
+            format!("pid {}; programs attach by {}", agent.pid().unwrap_or_default(), attacher.hook());
+        Ok((Workshop { attacher, agent }, detail))
+    })?;
+
+    let (scenes, mut absent) = build_all(&workshop)?;
+    let cases = prove_all(&scenes, cpus, &mut absent)?;
+    let measured = step("measure", |step| {
+        let told = |round| step.note(format!("round {} of {}", round + 1, extent.rounds));
+        let measured = measure::rounds(&scenes, &cases, cpus, extent, told)?;
+        Ok((measured, format!("{} cases, {} rounds of {} frames", cases.len(), extent.rounds, extent.frames)))
+    })?;
+    let prices = step("programs", |step| {
+        let extent = Extent { rounds: extent.rounds.min(PRICE_ROUNDS), ..extent };
+        let told = |round| step.note(format!("round {} of {}", round + 1, extent.rounds));
+        let prices = price::all(&scenes, &cases, cpus, extent, told)?;
+        let detail = format!("{} run times, with BPF statistics on", prices.len());
+        Ok((prices, detail))
+    })?;
+    let about = Circumstances { machine, cpus, hook: workshop.attacher.hook(), extent, quick: args.quick };
+    Ok(Report::new(about, measured, prices, absent))
+}
+
+/// All scenes stand at the same time: what one of them switches on in the kernel for all (static keys of the tc
+/// hooks, for example), it switches on for each of them.
+fn build_all(workshop: &Workshop) -> Result<(Box<Scenes>, Vec<Absent>)> {
+    step("build", |step| {
+        let (mut scenes, mut absent) = (Vec::new(), Vec::new());
+        for variant in Variant::ALL {
+            interrupt::check()?;
+            step.note(format!("{variant:?}"));
+            match variant.build(workshop) {
+                Ok(scene) => scenes.push((variant, scene)),
+                Err(error) if is_essential(variant) => {
+                    return Err(error
+                        .context(format!("cannot build {variant:?}, without which there is no comparison")));
+                }
+                Err(error) => absent.push(Absent { variant, direction: None, reason: format!("{error:#}") }),
+            }
+        }
+        let detail = format!("{} variants, each in a pod of its own", scenes.len());
+        Ok(((scenes.into_boxed_slice(), absent), detail))
+    })
+}
+
+/// Every case that brings its frames through.
+fn prove_all(scenes: &Scenes, cpus: Cpus, absent: &mut Vec<Absent>) -> Result<Vec<Case>> {
+    step("prove", |step| {
+        let mut cases = Vec::new();
+        for (variant, scene) in scenes {
+            // The guest speaks first: only then does a bridge know where it is.
+            for direction in Direction::ALL {
+                if !variant.directions().contains(&direction) {
+                    continue;
+                }
+                for frame in Frame::ALL {
+                    let case = Case { variant: *variant, direction, frame };
+                    step.note(format!("{}, {}", variant.title(direction), direction.title()));
+                    match measure::prove(scene, case, cpus) {
+                        Ok(()) => cases.push(case),
+                        Err(error) if interrupt::requested() => return Err(error),
+                        Err(error) => absent.push(Absent {
+                            variant: *variant,
+                            direction: Some(direction),
+                            reason: format!("{}: {error:#}", frame.title()),
+                        }),
+                    }
+                }
+            }
+        }
+        let detail = format!("{} cases bring every frame through, {} do not", cases.len(), absent.len());
+        Ok((cases, detail))
+    })
+}
+
+/// The others can be missing of a kernel.
+fn is_essential(variant: Variant) -> bool {
+    matches!(variant, Variant::Floor | Variant::Redirect)
+}
+
+/// One step with its line.
+fn step<T>(name: &str, work: impl FnOnce(&Step) -> Result<(T, String)>) -> Result<T> {
+    let step = Step::start(name);
+    match work(&step) {
+        Ok((done, detail)) => {
+            step.end("ok", &detail);
+            Ok(done)
+        }
+        Err(error) => {
+            step.end("FAILED", "");
+            Err(error)
+        }
+    }
+}

@@ -1,0 +1,158 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! What is compared: each variant knows its name, its directions and how its pod is wired.
+
+mod bare;
+mod bridge;
+mod mirred;
+mod netagent;
+
+use anyhow::Result;
+use netagent_tests::agent::Agent;
+use serde::Serialize;
+
+use super::{
+    bpf::{attach::Attacher, insn::RedirectCall},
+    scene::{Qdisc, Scene},
+};
+
+/// Which way frames go.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub(super) enum Direction {
+    /// Written to the tap, counted at the host peer's ingress.
+    FromVm,
+    /// Sent on the host peer, counted where the tap's ring is read.
+    ToVm,
+}
+
+/// A way from tap to pod link and back. One more variant is one more line here and in each `match` below.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub(super) enum Variant {
+    /// Dropped at the first hook: what sending and counting cost without any path.
+    Floor,
+    /// `bpf_redirect_peer` and nothing else.
+    RedirectPeer,
+    /// `bpf_redirect` and nothing else, into a tap with its default qdisc.
+    Redirect,
+    /// `bpf_redirect` and nothing else, into a tap without a queue.
+    RedirectNoqueue,
+    /// u32 filters with a mirred action, as Kata's tcfilter and tc-redirect-tap set them.
+    Mirred,
+    /// A Linux bridge as KubeVirt sets it, br_netfilter off: the bridge at its best.
+    Bridge,
+    /// The same with br_netfilter on, as Kubernetes nodes have it.
+    BridgeNetfilter,
+    /// A port of the agent in tier `peer`, guard on.
+    NetagentPeer,
+    /// A port of the agent in tier `plain`, guard on.
+    NetagentPlain,
+}
+
+/// What variants are built with.
+#[derive(Debug)]
+pub(super) struct Workshop {
+    /// Puts programs on links.
+    pub(super) attacher: Attacher,
+    /// The agent whose ports are measured.
+    pub(super) agent: Agent,
+}
+
+impl Direction {
+    /// Both.
+    pub(super) const ALL: [Self; 2] = [Self::FromVm, Self::ToVm];
+
+    /// For people.
+    pub(super) fn title(self) -> &'static str {
+        match self {
+            Self::FromVm => "VM -> node",
+            Self::ToVm => "node -> VM",
+        }
+    }
+
+    /// From where to where it is measured.
+    pub(super) fn path(self) -> &'static str {
+        match self {
+            Self::FromVm => "written to the tap, counted and dropped at the host peer's ingress",
+            Self::ToVm => "sent on the host peer, read from the tap's ring on another CPU",
+        }
+    }
+}
+
+impl Variant {
+    /// In the order of the table.
+    pub(super) const ALL: [Self; 9] = [
+        Self::Floor,
+        Self::RedirectPeer,
+        Self::Redirect,
+        Self::RedirectNoqueue,
+        Self::Mirred,
+        Self::Bridge,
+        Self::BridgeNetfilter,
+        Self::NetagentPeer,
+        Self::NetagentPlain,
+    ];
+
+    /// In which directions it differs from the others.
+    pub(super) fn directions(self) -> &'static [Direction] {
+        match self {
+            Self::Floor | Self::Redirect | Self::Mirred | Self::Bridge | Self::BridgeNetfilter => {
+                &Direction::ALL
+            }
+            // A tap has no peer.
+            Self::RedirectPeer => &[Direction::FromVm],
+            Self::RedirectNoqueue => &[Direction::ToVm],
+            Self::NetagentPeer => &Direction::ALL,
+            // The tier is how frames leave; the way in is the same.
+            Self::NetagentPlain => &[Direction::FromVm],
+        }
+    }
+
+    /// For people.
+    pub(super) fn title(self, direction: Direction) -> &'static str {
+        match (self, direction) {
+            (Self::Floor, Direction::FromVm) => "floor: dropped at the tap's ingress",
+            (Self::Floor, Direction::ToVm) => "floor: dropped at the pod link's ingress",
+            (Self::RedirectPeer, _) => "bpf_redirect_peer alone",
+            (Self::Redirect, Direction::FromVm) => "bpf_redirect alone",
+            (Self::Redirect, Direction::ToVm) => "bpf_redirect alone, default qdisc",
+            (Self::RedirectNoqueue, _) => "bpf_redirect alone, noqueue",
+            (Self::Mirred, _) => "tc mirred, u32",
+            (Self::Bridge, _) => "Linux bridge",
+            (Self::BridgeNetfilter, _) => "Linux bridge, br_netfilter",
+            (Self::NetagentPeer, Direction::FromVm) => "netagent, tier peer",
+            (Self::NetagentPeer, Direction::ToVm) => "netagent",
+            (Self::NetagentPlain, _) => "netagent, tier plain",
+        }
+    }
+
+    /// Whether a frame with another source address than the guest's must not arrive.
+    pub(super) fn guards(self) -> bool {
+        match self {
+            Self::NetagentPeer | Self::NetagentPlain => true,
+            Self::Floor
+            | Self::RedirectPeer
+            | Self::Redirect
+            | Self::RedirectNoqueue
+            | Self::Mirred
+            | Self::Bridge
+            | Self::BridgeNetfilter => false,
+        }
+    }
+
+    /// Wires a pod in this way.
+    pub(super) fn build(self, workshop: &Workshop) -> Result<Scene> {
+        let attacher = &workshop.attacher;
+        match self {
+            Self::Floor => bare::floor(attacher),
+            Self::RedirectPeer => bare::redirect(attacher, RedirectCall::RedirectPeer, Qdisc::Default),
+            Self::Redirect => bare::redirect(attacher, RedirectCall::Redirect, Qdisc::Default),
+            Self::RedirectNoqueue => bare::redirect(attacher, RedirectCall::Redirect, Qdisc::Noqueue),
+            Self::Mirred => mirred::build(attacher),
+            Self::Bridge => bridge::build(attacher, bridge::Netfilter::Off),
+            Self::BridgeNetfilter => bridge::build(attacher, bridge::Netfilter::On),
+            Self::NetagentPeer => netagent::build(workshop, "peer"),
+            Self::NetagentPlain => netagent::build(workshop, "plain"),
+        }
+    }
+}

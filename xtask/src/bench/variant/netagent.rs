@@ -1,0 +1,87 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! A port of the real agent, attached by its own command line.
+//!
+//! A port without its guard is a variant of its own: one more argument of `attach` here, and `Variant::guards` denies it.
+
+use anyhow::{Context as _, Result, anyhow, bail};
+use netagent_tests::{
+    attached,
+    netns::Netns,
+    topology::{POD_LINK, Topology},
+};
+use serde_json::Value;
+
+use super::Workshop;
+use crate::bench::{
+    bpf::program::Program,
+    scene::{Programs, Scene, Sink, TAP, ToVmEnd, mac, open_tap, pod},
+};
+
+/// A port in `tier`, guard on, or an error if the agent chose another one: a figure must stand for what it is called.
+pub(super) fn build(workshop: &Workshop, tier: &str) -> Result<Scene> {
+    let topology = pod()?;
+    attach(workshop, &topology, tier)?;
+    // The sink last: nothing of the agent's set-up may be taken for load, or be dropped by it.
+    Ok(Scene {
+        tap: open_tap(&topology)?,
+        programs: Programs {
+            from_vm: Some(program_on(&topology.pod, TAP)?),
+            to_vm: Some(program_on(&topology.pod, POD_LINK)?),
+        },
+        from_vm: Sink::at_host_peer(&workshop.attacher, &topology)?,
+        to_vm: ToVmEnd::Ring,
+        _held: Vec::new(),
+        guest_mac: mac(&topology.pod_mac()?)?,
+        host_mac: mac(&topology.host_mac()?)?,
+        topology,
+    })
+}
+
+fn attach(workshop: &Workshop, topology: &Topology, tier: &str) -> Result<()> {
+    let netns = topology.pod.path().display().to_string();
+    let resolv_conf = topology.resolv_conf().display().to_string();
+    let port = workshop.agent.json(&[
+        "attach",
+        "--netns",
+        &netns,
+        "--pod-link",
+        POD_LINK,
+        "--tap",
+        TAP,
+        "--tier",
+        tier,
+        "--resolv-conf",
+        &resolv_conf,
+        "--hostname",
+        "bench",
+    ])?;
+    let chosen = |key: &str| port.pointer(key).and_then(Value::as_str).unwrap_or_default().to_owned();
+    if chosen("/datapath/tier") != tier {
+        bail!(
+            "asked for tier {tier}, the agent took `{}`: {}",
+            chosen("/datapath/tier"),
+            chosen("/datapath/reason")
+        );
+    }
+    let hook = chosen("/datapath/hook");
+    if hook != workshop.attacher.hook().to_string() {
+        bail!(
+            "the agent attaches by {hook}, the comparison by {}: they cannot be compared",
+            workshop.attacher.hook()
+        );
+    }
+    Ok(())
+}
+
+/// The one program on the ingress of `link`.
+fn program_on(netns: &Netns, link: &str) -> Result<Program> {
+    let all = attached::programs(netns).context("cannot list the programs on the pod's links")?;
+    let mut here = all.iter().filter(|one| one.link == link && one.hook.ends_with("/ingress"));
+    match (here.next(), here.next()) {
+        (Some(one), None) => Program::by_id(one.id),
+        (None, _) => Err(anyhow!("no program on the ingress of {link} in {}", netns.name())),
+        (Some(_), Some(_)) => {
+            Err(anyhow!("more than one program on the ingress of {link} in {}", netns.name()))
+        }
+    }
+}

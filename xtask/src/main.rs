@@ -10,7 +10,9 @@ mod privilege;
 mod progress;
 mod run;
 mod setup;
+mod signals;
 mod test;
+mod vm;
 mod workspace;
 
 use std::process::ExitCode;
@@ -35,6 +37,8 @@ enum Command {
     Run(run::Args),
     /// Builds all and runs the tests, tier by tier
     Test(test::Args),
+    /// Boots other kernels and runs the programs and tests there: 5.10, 6.1, 6.12, the newest, and this one
+    Vm(vm::Args),
     /// What CI runs: fmt, clippy, doc, deny, lint, test
     Ci,
     /// Checks layering, file sizes, names and licence headers
@@ -49,6 +53,7 @@ fn main() -> ExitCode {
         Command::Demo(args) => demo::run(args).map(|()| ExitCode::SUCCESS),
         Command::Run(args) => run::run(&args),
         Command::Test(args) => test::run(&args),
+        Command::Vm(args) => vm::run(&args),
         Command::Ci => ci::run(),
         Command::Lint => lint::run(),
         Command::Deny => deny::run(),

@@ -6,7 +6,6 @@ mod evidence;
 mod kept;
 mod kill;
 mod netagent;
-mod signals;
 mod story;
 mod summary;
 mod traffic;
@@ -83,7 +82,7 @@ pub(crate) fn run(args: Args) -> Result<()> {
     if !missing.is_empty() {
         return Err(anyhow!("the demo cannot run here: {}", missing.join("; ")));
     }
-    signals::catch()?;
+    crate::signals::catch()?;
     story(&args, &agent)
 }
 

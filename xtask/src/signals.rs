@@ -7,7 +7,7 @@ use nix::sys::signal::{SaFlags, SigAction, SigHandler, SigSet, Signal, sigaction
 
 /// Catches the signals from here on. Not by blocking them: children would inherit the mask, and an agent that starts
 /// with SIGTERM blocked could not be ended; a caught signal is back at its default in a new program.
-pub(super) fn catch() -> Result<()> {
+pub(crate) fn catch() -> Result<()> {
     let action = SigAction::new(SigHandler::Handler(on_signal), SaFlags::SA_RESTART, SigSet::empty());
     for signal in [Signal::SIGINT, Signal::SIGTERM, Signal::SIGHUP] {
         #[expect(unsafe_code, reason = "a signal handler can only be installed by an unsafe call")]

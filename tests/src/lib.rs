@@ -21,3 +21,4 @@ pub mod require;
 pub mod stand_in;
 pub mod tap;
 pub mod topology;
+pub mod uml;

@@ -43,6 +43,13 @@ impl Apt {
         Self { options }
     }
 
+    /// The same sources, but a release's own version of a package counts before higher ones of others.
+    pub(super) fn preferring(&self, release: &str) -> Self {
+        let mut options = self.options.clone();
+        options.push(format!("APT::Default-Release={release}"));
+        Self { options }
+    }
+
     /// `roots` and what they depend on, as far as `follow` allows.
     pub(super) fn closure(&self, roots: &[&str], follow: impl Fn(&str) -> bool) -> Result<BTreeSet<String>> {
         let only_depends = ["recommends", "suggests", "conflicts", "breaks", "replaces", "enhances"]

@@ -12,6 +12,8 @@ use anyhow::{Context as _, Result, anyhow};
 use super::{Image, Kernels, cpio, cpio::Node, own_like, unpack, write};
 
 const PACKAGE: &str = "user-mode-linux";
+/// The newest that needs no newer C library than this project's build machines have.
+const RELEASE: &str = "bookworm";
 /// Where the package has the kernel.
 const PROGRAM: &str = "usr/bin/linux.uml";
 /// Takes the place of the QEMU guest's init, in the same tree of programs.
@@ -27,7 +29,8 @@ impl Uml {
     /// From the cache, or fetched and made of `image`'s programs.
     pub fn ensure(kernels: &Kernels, image: &Image, note: &dyn Fn(&str)) -> Result<Self> {
         let uml = Self { dir: kernels.folder().join("uml") };
-        let archives = kernels.apt().archives(&[PACKAGE.to_owned()].into())?;
+        let apt = kernels.apt().preferring(RELEASE);
+        let archives = apt.archives(&[PACKAGE.to_owned()].into())?;
         let archive = archives.first().ok_or_else(|| anyhow!("apt names no {PACKAGE}"))?;
         let programs =
             fs::read_to_string(image.manifest()).context("cannot read the guest image's manifest")?;
@@ -41,7 +44,7 @@ impl Uml {
             .context("cannot make a folder")?;
         let (debs, unpacked, new) =
             (work.path().join("debs"), work.path().join("unpacked"), work.path().join("uml"));
-        kernels.apt().download(&archives, &debs, note)?;
+        apt.download(&archives, &debs, note)?;
         unpack(&archives, &debs, &unpacked, note)?;
         fs::create_dir(&new).with_context(|| format!("cannot make {}", new.display()))?;
         let program = unpacked.join(PROGRAM);

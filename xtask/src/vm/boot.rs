@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! Where a step runs: in a machine booted for it, or on this one.
 
-use std::{path::Path, process::Command, time::Duration};
+use std::{ffi::OsStr, path::Path, process::Command, time::Duration};
 
 use anyhow::{Context as _, Result, anyhow};
 use netagent_tests::{
@@ -80,6 +80,7 @@ impl Shell for Here<'_> {
             .iter()
             .map(|path| ("PATH", path.as_os_str()))
             .chain([("NETAGENT_BIN", self.binaries.agent.as_os_str())])
+            .chain([("RUST_BACKTRACE", OsStr::new("0"))])
             .chain(uml.iter().map(|dir| ("NETAGENT_UML", dir.as_os_str())));
         let mut command: Command = self.privilege.command(program, environment);
         command.current_dir(workspace::root().join("tests")).args(arguments.split(' '));

@@ -53,7 +53,35 @@ const LOAD: Step = Step {
     threads: Some(1),
     needed: true,
 };
-const STEPS: [Step; 1] = [LOAD];
+const STEPS: [Step; 5] = [
+    LOAD,
+    Step {
+        name: "choice",
+        binary: Binary::Matrix,
+        filters: &["choice::"],
+        skips: &[],
+        threads: Some(1),
+        needed: true,
+    },
+    Step { name: "bpf", binary: Binary::Bpf, filters: &[], skips: &[], threads: None, needed: false },
+    Step {
+        name: "netns",
+        binary: Binary::Netns,
+        // Hooks, tiers and guard, adoption and detachment. The rest does not depend on the kernel.
+        filters: &["handoff::", "hostile::", "kill::", "detach::", "foreign::", "gone::", "repair::"],
+        skips: &[],
+        threads: Some(4),
+        needed: false,
+    },
+    Step {
+        name: "guest",
+        binary: Binary::Matrix,
+        filters: &["guest::"],
+        skips: &[],
+        threads: Some(1),
+        needed: false,
+    },
+];
 
 /// What a run of the matrix does on each kernel.
 #[derive(Clone, Debug)]

@@ -33,17 +33,17 @@ pub(super) struct Kernel {
 impl Kernel {
     /// The one kernel below `root`.
     pub(super) fn find(root: &Path) -> Result<Self> {
-        let boot = root.join("boot");
-        let image = list(&boot)?
+        let (version, modules) = ["lib/modules", "usr/lib/modules"]
             .into_iter()
-            .find(|path| file_name(path).starts_with("vmlinuz-"))
-            .ok_or_else(|| anyhow!("no kernel image in {}", boot.display()))?;
-        let version = file_name(&image).trim_start_matches("vmlinuz-").to_owned();
-        let modules = ["lib/modules", "usr/lib/modules"]
-            .map(|dir| root.join(dir).join(&version))
+            .filter_map(|dir| list(&root.join(dir)).ok()?.into_iter().find(|path| path.is_dir()))
+            .map(|dir| (file_name(&dir).to_owned(), dir))
+            .next()
+            .ok_or_else(|| anyhow!("no modules of a kernel in {}", root.display()))?;
+        // The split packages from 6.19 on have the image beside the modules.
+        let image = [root.join(format!("boot/vmlinuz-{version}")), modules.join("vmlinuz")]
             .into_iter()
-            .find(|dir| dir.is_dir())
-            .ok_or_else(|| anyhow!("no modules of {version}"))?;
+            .find(|file| file.is_file())
+            .ok_or_else(|| anyhow!("no image of kernel {version} in {}", root.display()))?;
         let builtin_list = modules.join("modules.builtin");
         let builtin = fs::read_to_string(&builtin_list)
             .with_context(|| format!("cannot read {}", builtin_list.display()))?

@@ -18,8 +18,8 @@ use super::{
 /// The flavour without drivers for real hardware, and the only one that is small.
 const PREFIX: &str = "linux-image-";
 const SUFFIX: &str = "-cloud-amd64";
-/// From 6.19 on the package `linux-image-V` is empty, and these two have the image and the modules.
-const PARTS: [&str; 2] = ["linux-binary-", "linux-modules-"];
+/// From 6.19 on the package `linux-image-V` is empty, and these have the image, the modules and their lists.
+const PARTS: [&str; 3] = ["linux-base-", "linux-binary-", "linux-modules-"];
 /// What netagent works with. A kernel without one of them cannot be tested.
 const NEEDED_MODULES: [&str; 5] = ["af_packet", "cls_bpf", "sch_ingress", "tun", "veth"];
 /// What the tests put beside it, as a pod or a node may have it. Not every series has all.

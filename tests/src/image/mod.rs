@@ -35,7 +35,8 @@ const PACKAGES: [&str; 7] =
 /// Depends on the newest kernel of the cloud flavour: small, and everything for virtio.
 const KERNEL_PACKAGE: &str = "linux-image-cloud-amd64";
 /// Of what the packages depend on, libraries and parts of the kernel are followed; debconf and such are not.
-const FOLLOWED_PREFIXES: [&str; 5] = ["lib", "zlib", "linux-image-", "linux-binary-", "linux-modules-"];
+const FOLLOWED_PREFIXES: [&str; 6] =
+    ["lib", "zlib", "linux-image-", "linux-base-", "linux-binary-", "linux-modules-"];
 /// Raise it when the recipe in this folder changes: cached images are then made anew.
 const RECIPE: u32 = 2;
 const UNPACK_TIMEOUT: std::time::Duration = std::time::Duration::from_secs(300);

@@ -21,6 +21,8 @@ const MEMORY_MIB: u32 = 1024;
 /// Two, so that tests meet races between CPUs.
 const CPUS: u32 = 2;
 const BOOT_TIMEOUT: Duration = Duration::from_secs(120);
+/// Frames of property tests: emulation is slow.
+const CASES: u32 = 1000;
 const TAIL_LINES: usize = 40;
 
 /// A booted kernel.
@@ -65,7 +67,7 @@ impl Machine {
 
 impl Shell for Machine {
     fn sh(&mut self, binary: Binary, arguments: &str, timeout: Duration) -> Result<(i32, String)> {
-        let environment = format!("NETAGENT_BIN=/{AGENT} NETAGENT_UML=/{UML}");
+        let environment = format!("NETAGENT_BIN=/{AGENT} NETAGENT_UML=/{UML} PROPTEST_CASES={CASES}");
         self.bare.sh(&format!("{environment} /{TESTS}/{} {arguments}", binary.name()), timeout)
     }
 }

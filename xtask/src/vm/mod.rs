@@ -3,6 +3,7 @@
 
 mod boot;
 mod kernels;
+mod outcome;
 mod payload;
 mod report;
 mod steps;
@@ -24,8 +25,9 @@ use netagent_tests::{guest::Accel, image::Uml, interrupt};
 
 use crate::{setup, signals};
 use kernels::{Target, Wanted};
+use outcome::Outcome;
 use payload::Binaries;
-use report::{Outcome, Report};
+use report::Report;
 use steps::Plan;
 
 /// Arguments of `cargo xtask vm`.
@@ -56,8 +58,9 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
     let started = Instant::now();
     setup::ensure(&[setup::Need::Build, setup::Need::Vm])?;
     signals::catch()?;
-    let plan = Plan::new(args.tests.as_deref(), args.load_only);
+    let mut plan = Plan::new(args.load_only);
     let binaries = Binaries::build(&plan)?;
+    plan.choose(&binaries.tests, args.tests.as_deref())?;
     let targets = kernels::resolve(&args.kernels, &plan)?;
     let lab = Lab { plan, accel: accel(&targets)?, payload: payload::pack(&binaries, &targets)?, binaries };
     eprintln!("prepared in {:.0} s", started.elapsed().as_secs_f64());

@@ -1,87 +1,24 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! What came of each kernel: a table for people, Markdown rows for docs/kernel-support.md.
+//! All kernels side by side: a table for people, and the same as Markdown for docs/kernel-support.md.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    fmt,
-    time::Duration,
-};
+use std::{fmt, time::Duration};
 
-use super::kernels::Target;
-use crate::test::libtest::Counts;
+use super::outcome::Outcome;
 
-/// One step on one kernel.
-#[derive(Debug)]
-pub(super) struct Verdict {
-    pub(super) step: &'static str,
-    pub(super) counts: Counts,
-    /// Why it failed, with what was printed.
-    pub(super) failure: Option<String>,
-}
-
-impl Verdict {
-    pub(super) fn is_failed(&self) -> bool {
-        self.failure.is_some()
-    }
-}
-
-/// One kernel.
-#[derive(Debug)]
-pub(super) struct Outcome {
-    wanted: String,
-    version: String,
-    pub(super) boot: Option<Duration>,
-    pub(super) steps: Vec<Verdict>,
-    /// What tests told of the kernel.
-    pub(super) facts: BTreeMap<String, String>,
-    /// `BINARY::TEST` of every test that passed.
-    pub(super) passed: BTreeSet<String>,
-    /// What kept steps from running.
-    pub(super) failures: Vec<String>,
-    /// The console's last lines, where something failed.
-    pub(super) tail: String,
-    pub(super) time: Duration,
-    ran: bool,
-}
-
-impl Outcome {
-    pub(super) fn new(target: &Target) -> Self {
-        Self {
-            wanted: target.wanted(),
-            version: target.version().to_owned(),
-            boot: None,
-            steps: Vec::new(),
-            facts: BTreeMap::new(),
-            passed: BTreeSet::new(),
-            failures: Vec::new(),
-            tail: String::new(),
-            time: Duration::ZERO,
-            ran: true,
-        }
-    }
-
-    /// A kernel that was left out after another one failed.
-    pub(super) fn not_run(target: &Target) -> Self {
-        Self { ran: false, ..Self::new(target) }
-    }
-
-    pub(super) fn is_good(&self) -> bool {
-        self.ran
-            && self.failures.is_empty()
-            && !self.steps.is_empty()
-            && !self.steps.iter().any(Verdict::is_failed)
-    }
-
-    pub(super) fn fact(&self, key: &str) -> Option<&str> {
-        self.facts.get(key).map(String::as_str)
-    }
-
-    /// A line for when it is done.
-    pub(super) fn line(&self) -> String {
-        let verdict = if self.is_good() { "ok" } else { "FAILED" };
-        format!("{:<8} {:<32} {verdict:<7} {:>5.0} s", self.wanted, self.version, self.time.as_secs_f64())
-    }
-}
+const COLUMNS: [&str; 12] = [
+    "asked for",
+    "kernel",
+    "boot",
+    "loads",
+    "bpf tests",
+    "netns tests",
+    "takes",
+    "forwards and guards",
+    "real guest's lease",
+    "TCP in/out Mbit/s",
+    "time",
+    "verdict",
+];
 
 /// All kernels.
 pub(super) struct Report {
@@ -98,24 +35,70 @@ impl Report {
         !self.outcomes.is_empty() && self.outcomes.iter().all(Outcome::is_good)
     }
 
+    /// Rows of a Markdown table, the head among them.
     pub(super) fn markdown(&self) -> String {
-        String::new()
+        let line = |cells: &[String]| format!("| {} |\n", cells.join(" | "));
+        let mut text = line(&COLUMNS.map(str::to_owned));
+        text.push_str(&line(&COLUMNS.map(|_| "---".to_owned())));
+        text.extend(self.outcomes.iter().map(|outcome| line(&cells(outcome))));
+        text
     }
+}
+
+fn cells(outcome: &Outcome) -> [String; COLUMNS.len()] {
+    let fact = |key| outcome.fact(key).unwrap_or("-").to_owned();
+    let seconds = |time: Duration| format!("{:.1} s", time.as_secs_f64());
+    [
+        outcome.wanted.clone(),
+        outcome.version.clone(),
+        outcome.boot.map_or_else(|| "-".to_owned(), seconds),
+        fact("loads"),
+        outcome.counts("bpf"),
+        outcome.counts("netns"),
+        match (outcome.fact("hook"), outcome.fact("tier")) {
+            (Some(hook), Some(tier)) => format!("{hook}, {tier}"),
+            _ => "-".to_owned(),
+        },
+        outcome.paths(),
+        fact("lease"),
+        format!("{}/{}", fact("iperf-in"), fact("iperf-out")),
+        seconds(outcome.time),
+        outcome.verdict().to_owned(),
+    ]
 }
 
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for outcome in &self.outcomes {
-            writeln!(f, "{} {:?}", outcome.line(), outcome.facts)?;
-            for failure in &outcome.failures {
-                writeln!(f, "{failure}")?;
-            }
-            for verdict in outcome.steps.iter() {
-                if let Some(failure) = &verdict.failure {
-                    writeln!(f, "{} {failure}", verdict.step)?;
-                }
-            }
+        for outcome in self.outcomes.iter().filter(|outcome| !outcome.is_good()) {
+            write!(f, "{}", outcome.complaint())?;
         }
-        writeln!(f, "{:.0} s", self.time.as_secs_f64())
+        let rows: Vec<_> = self.outcomes.iter().map(cells).collect();
+        for (column, name) in COLUMNS.iter().enumerate() {
+            write!(f, "{name:<21}")?;
+            for row in &rows {
+                // Wide tables break on a terminal: kernels are columns here, and there are few of them.
+                write!(f, "{:<28}", row.get(column).map_or("-", String::as_str))?;
+            }
+            writeln!(f)?;
+        }
+        writeln!(f, "{} kernels in {:.0} s", self.outcomes.len(), self.time.as_secs_f64())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_kernel_is_no_success() {
+        assert!(!Report::new(Vec::new(), Duration::ZERO).is_good());
+    }
+
+    #[test]
+    fn every_kernel_is_a_row_of_as_many_cells_as_the_head() {
+        let report = Report::new(vec![Outcome::sample("6.12")], Duration::ZERO);
+        let text = report.markdown();
+        let widths: Vec<_> = text.lines().map(|line| line.matches(" | ").count()).collect();
+        assert_eq!(widths, [COLUMNS.len() - 1; 3], "{text}");
     }
 }

@@ -1,12 +1,16 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! What is run on every kernel, in which order, and what of it a kernel cannot have.
 
-use std::{collections::BTreeSet, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
-use anyhow::Result;
-use netagent_tests::fact;
+use anyhow::{Result, bail};
+use netagent_tests::process::run_ok;
 
-use super::report::{Outcome, Verdict};
+use super::outcome::{Outcome, Verdict};
 use crate::test::libtest::{self, Counts};
 
 /// Test binaries, each a target of the tests crate.
@@ -28,66 +32,66 @@ impl Binary {
 }
 
 /// One run of a test binary.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Step {
-    pub(super) name: &'static str,
-    pub(super) binary: Binary,
+#[derive(Clone, Debug)]
+struct Step {
+    name: &'static str,
+    binary: Binary,
     /// Tests whose names contain one of them; all if none.
     filters: &'static [&'static str],
-    skips: &'static [&'static str],
-    /// How many tests at once; the test binary's own choice if None.
-    threads: Option<u32>,
     /// Whether the rest makes no sense where this fails.
     needed: bool,
+    /// Tests of this step, known once the binaries are built.
+    tests: Vec<String>,
 }
 
-/// Tests with this in their names need tcx: on a kernel without it they are skipped, and counted as such.
+impl Step {
+    fn new(name: &'static str, binary: Binary, filters: &'static [&'static str]) -> Self {
+        Self { name, binary, filters, needed: false, tests: Vec::new() }
+    }
+
+    fn needed(self) -> Self {
+        Self { needed: true, ..self }
+    }
+}
+
+/// Tests with this in their names need tcx: on a kernel without it they are left out, and counted as such.
 const NEEDS_TCX: &str = "tcx";
 /// A debug build under TCG, where all else on the machine is busy too.
-const STEP_TIMEOUT: Duration = Duration::from_secs(600);
-const LOAD: Step = Step {
-    name: "load",
-    binary: Binary::Matrix,
-    filters: &["load::"],
-    skips: &[],
-    threads: Some(1),
-    needed: true,
-};
-const STEPS: [Step; 5] = [
-    LOAD,
-    Step {
-        name: "choice",
-        binary: Binary::Matrix,
-        filters: &["choice::"],
-        skips: &[],
-        threads: Some(1),
-        needed: true,
-    },
-    Step { name: "bpf", binary: Binary::Bpf, filters: &[], skips: &[], threads: None, needed: false },
-    Step {
-        name: "netns",
-        binary: Binary::Netns,
-        // Hooks, tiers and guard, adoption and detachment. The rest does not depend on the kernel.
-        filters: &["handoff::", "hostile::", "kill::", "detach::", "foreign::", "gone::", "repair::"],
-        skips: &[],
-        threads: Some(4),
-        needed: false,
-    },
-    Step {
-        name: "guest",
-        binary: Binary::Matrix,
-        filters: &["guest::"],
-        skips: &[],
-        threads: Some(1),
-        needed: false,
-    },
+const STEP_TIMEOUT: Duration = Duration::from_secs(900);
+const LIST_TIMEOUT: Duration = Duration::from_secs(60);
+
+/// Of the netns tier what depends on the kernel: hooks and tiers, the guard, adoption, repair, detachment. An emulated
+/// kernel takes ten times as long for each as this one.
+const NETNS: [&str; 8] = [
+    "handoff::leases_and_traffic_by",
+    "hostile::frames_with_a_stolen_identity",
+    "kill::nothing_is_lost_by_sigkill",
+    "kill::an_agent_that_lacks_tcx_now",
+    "repair::damage_is_repaired",
+    "gone::a_deleted_namespace_takes_its_port",
+    "foreign::qdiscs_and_filters_on_the_pod_link",
+    "detach::detach_leaves_pod_and_agent",
 ];
+
+fn load() -> Step {
+    Step::new("load", Binary::Matrix, &["load::"]).needed()
+}
+
+/// In order: what is cheap and tells most comes first.
+fn steps() -> Vec<Step> {
+    vec![
+        load(),
+        Step::new("choice", Binary::Matrix, &["choice::"]).needed(),
+        Step::new("guest", Binary::Matrix, &["guest::"]),
+        Step::new("bpf", Binary::Bpf, &[]),
+        Step::new("netns", Binary::Netns, &NETNS),
+    ]
+}
 
 /// What a run of the matrix does on each kernel.
 #[derive(Clone, Debug)]
 pub(super) struct Plan {
     steps: Vec<Step>,
-    filter: Option<String>,
 }
 
 /// Something that runs shell commands under the kernel in question.
@@ -97,9 +101,8 @@ pub(super) trait Shell {
 }
 
 impl Plan {
-    pub(super) fn new(filter: Option<&str>, load_only: bool) -> Self {
-        let steps = if load_only { vec![LOAD] } else { STEPS.to_vec() };
-        Self { steps, filter: filter.map(str::to_owned) }
+    pub(super) fn new(load_only: bool) -> Self {
+        Self { steps: if load_only { vec![load()] } else { steps() } }
     }
 
     pub(super) fn binaries(&self) -> BTreeSet<Binary> {
@@ -110,12 +113,52 @@ impl Plan {
         self.steps.iter().any(|step| step.name == "guest")
     }
 
+    /// Finds the tests of every step: of those it names, the ones that contain `wanted`. A name that fits no test is an
+    /// error, or a test that was renamed would never run again.
+    pub(super) fn choose(
+        &mut self,
+        binaries: &BTreeMap<Binary, PathBuf>,
+        wanted: Option<&str>,
+    ) -> Result<()> {
+        for step in &mut self.steps {
+            let Some(binary) = binaries.get(&step.binary) else { continue };
+            let all = list(binary)?;
+            if let Some(filter) =
+                step.filters.iter().find(|filter| !all.iter().any(|test| test.contains(*filter)))
+            {
+                bail!(
+                    "no test of {} has `{filter}` in its name: it is listed in xtask's vm/steps.rs",
+                    step.binary.name()
+                );
+            }
+            let named = |test: &String| {
+                step.filters.is_empty() || step.filters.iter().any(|filter| test.contains(filter))
+            };
+            // The needed steps tell what the kernel has; the others depend on it.
+            let chosen = |test: &String| step.needed || wanted.is_none_or(|wanted| test.contains(wanted));
+            step.tests = all.into_iter().filter(|test| named(test) && chosen(test)).collect();
+        }
+        self.steps.retain(|step| !step.tests.is_empty());
+        if wanted.is_some_and(|_| self.steps.iter().all(|step| step.needed)) {
+            bail!("no test of the matrix has `{}` in its name", wanted.unwrap_or_default());
+        }
+        Ok(())
+    }
+
     /// Runs every step; what comes of it is in the outcome. An error is one of the machine, not of a test.
     pub(super) fn run(&self, shell: &mut impl Shell, outcome: &mut Outcome) -> Result<()> {
         for step in &self.steps {
-            let tcx = outcome.fact("tcx") != Some("no");
-            let (code, output) = shell.sh(step.binary, &self.arguments(step, tcx), STEP_TIMEOUT)?;
-            let verdict = self.judge(step, code, &output, outcome);
+            let can_run = |test: &&String| outcome.fact("tcx") != Some("no") || !test.contains(NEEDS_TCX);
+            let tests: Vec<_> = step.tests.iter().filter(can_run).map(String::as_str).collect();
+            let left_out = step.tests.len() - tests.len();
+            if tests.is_empty() {
+                outcome.steps.push(Verdict::left_out(step.name, left_out));
+                continue;
+            }
+            let arguments = format!("--include-ignored --test-threads=1 --exact {}", tests.join(" "));
+            let (code, output) = shell.sh(step.binary, &arguments, STEP_TIMEOUT)?;
+            outcome.read(step.binary.name(), &output);
+            let verdict = judge(step.name, tests.len(), left_out, code, &output);
             let stop = step.needed && verdict.is_failed();
             outcome.steps.push(verdict);
             if stop {
@@ -124,41 +167,63 @@ impl Plan {
         }
         Ok(())
     }
+}
 
-    fn arguments(&self, step: &Step, tcx: bool) -> String {
-        let mut words = vec!["--include-ignored".to_owned()];
-        words.extend(step.threads.map(|threads| format!("--test-threads={threads}")));
-        match &self.filter {
-            // The first step tells what the kernel has; the others depend on it.
-            Some(filter) if !step.needed => words.push(filter.clone()),
-            _ => words.extend(step.filters.iter().map(|&filter| filter.to_owned())),
+/// Every test of a binary.
+fn list(binary: &Path) -> Result<Vec<String>> {
+    let mut command = std::process::Command::new(binary);
+    let listed = run_ok(command.args(["--list", "--include-ignored"]), LIST_TIMEOUT)?;
+    Ok(listed.lines().filter_map(|line| line.strip_suffix(": test")).map(str::to_owned).collect())
+}
+
+/// Only a binary that says that all `expected` tests passed did well.
+fn judge(step: &'static str, expected: usize, left_out: usize, code: i32, output: &str) -> Verdict {
+    let counts: Counts = output.lines().filter_map(libtest::summary).next_back().unwrap_or_default();
+    let failure = if code != 0 || counts.failed > 0 {
+        Some(format!("ended with {code}:\n{}", output.trim_end()))
+    } else if counts.passed != expected as u64 {
+        Some(format!("{} of {expected} tests ran:\n{}", counts.passed, output.trim_end()))
+    } else {
+        None
+    };
+    Verdict { step, counts, left_out, failure }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const PASSED: &str = "running 2 tests\n\ntest result: ok. 2 passed; 0 failed; 0 ignored; 0 measured; 9 filtered out; finished in 1s\n";
+
+    #[test]
+    fn a_binary_that_says_nothing_has_failed() {
+        for (code, output) in [(0, ""), (127, "sh: not found"), (0, &PASSED.replace('2', "1")), (101, PASSED)]
+        {
+            assert!(judge("bpf", 2, 0, code, output).is_failed(), "{code} {output}");
         }
-        words.extend(step.skips.iter().flat_map(|skip| ["--skip".to_owned(), (*skip).to_owned()]));
-        if !tcx {
-            words.extend(["--skip".to_owned(), NEEDS_TCX.to_owned()]);
-        }
-        words.join(" ")
+        let good = judge("bpf", 2, 1, 0, PASSED);
+        assert!(!good.is_failed());
+        assert_eq!((good.counts.passed, good.left_out), (2, 1));
     }
 
-    fn judge(&self, step: &Step, code: i32, output: &str, outcome: &mut Outcome) -> Verdict {
-        let mut counts = None;
-        for line in output.lines() {
-            if let Some((key, value)) = fact::read(line) {
-                outcome.facts.insert(key.to_owned(), value.to_owned());
+    #[test]
+    fn what_needs_no_tcx_runs_everywhere() {
+        /// Passes all tests it is asked for, and tells of a kernel without tcx.
+        struct Old(Vec<String>);
+        impl Shell for Old {
+            fn sh(&mut self, _: Binary, arguments: &str, _: Duration) -> Result<(i32, String)> {
+                self.0.push(arguments.to_owned());
+                let count = arguments.split(' ').count() - 3;
+                Ok((0, format!("@fact tcx no\ntest result: ok. {count} passed; 0 failed; 0 ignored; x")))
             }
-            if let Some(test) = line.strip_prefix("test ").and_then(|line| line.strip_suffix(" ... ok")) {
-                outcome.passed.insert(format!("{}::{test}", step.binary.name()));
-            }
-            counts = libtest::summary(line).or(counts);
         }
-        let counts: Counts = counts.unwrap_or_default();
-        let failure = if code == 0 && counts.ran() == 0 && self.filter.is_none() {
-            Some("it ran no test".to_owned())
-        } else if code != 0 || counts.failed > 0 {
-            Some(format!("ended with {code}:\n{}", output.trim_end()))
-        } else {
-            None
-        };
-        Verdict { step: step.name, counts, failure }
+        let mut plan = Plan { steps: vec![load(), Step::new("netns", Binary::Netns, &[])] };
+        plan.steps[0].tests = vec!["load::all".to_owned()];
+        plan.steps[1].tests = ["by_tcx", "by_clsact"].map(str::to_owned).to_vec();
+        let (mut shell, mut outcome) = (Old(Vec::new()), Outcome::sample("5.10"));
+        plan.run(&mut shell, &mut outcome).unwrap();
+        assert!(shell.0[1].ends_with("--exact by_clsact"), "{:?}", shell.0);
+        assert_eq!(outcome.counts("netns"), "1 of 1 (1 need tcx)");
+        assert!(outcome.is_good());
     }
 }

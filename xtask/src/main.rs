@@ -40,7 +40,7 @@ enum Command {
     /// Boots other kernels and runs the programs and tests there: 5.10, 6.1, 6.12, the newest, and this one
     Vm(vm::Args),
     /// What CI runs: fmt, clippy, doc, deny, lint, test
-    Ci,
+    Ci(ci::Args),
     /// Checks layering, file sizes, names and licence headers
     Lint,
     /// Checks licences, sources and banned crates against deny.toml, offline
@@ -54,7 +54,7 @@ fn main() -> ExitCode {
         Command::Run(args) => run::run(&args),
         Command::Test(args) => test::run(&args),
         Command::Vm(args) => vm::run(&args),
-        Command::Ci => ci::run(),
+        Command::Ci(args) => ci::run(&args),
         Command::Lint => lint::run(),
         Command::Deny => deny::run(),
     };

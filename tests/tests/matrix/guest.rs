@@ -14,7 +14,7 @@ use netagent_tests::{
 };
 
 /// An emulated machine on a busy one boots slowly; what must happen, happens within this or never.
-const PATIENCE: Duration = Duration::from_secs(180);
+const PATIENCE: Duration = Duration::from_secs(400);
 
 #[test]
 #[ignore = "needs root and user-mode Linux: cargo xtask vm"]

@@ -23,7 +23,10 @@ use std::{
 use anyhow::{Context as _, Result};
 use netagent_tests::{guest::Accel, image::Uml, interrupt};
 
-use crate::{setup, signals};
+use crate::{
+    setup::{self, Need},
+    signals,
+};
 use kernels::{Target, Wanted};
 use outcome::Outcome;
 use payload::Binaries;
@@ -56,7 +59,7 @@ pub(crate) struct Args {
 /// `cargo xtask vm`.
 pub(crate) fn run(args: &Args) -> Result<ExitCode> {
     let started = Instant::now();
-    setup::ensure(&[setup::Need::Build, setup::Need::Vm])?;
+    setup::ensure(&[Need::Build, Need::Bpf, Need::Netns, Need::Vm, Need::Matrix])?;
     signals::catch()?;
     let mut plan = Plan::new(args.load_only);
     let binaries = Binaries::build(&plan)?;

@@ -56,6 +56,13 @@ impl Verdict {
         Self { step, counts: Counts::default(), left_out, failure: None }
     }
 
+    /// A line for when it is done.
+    pub(super) fn line(&self, time: Duration) -> String {
+        let verdict = if self.is_failed() { "FAILED" } else { "ok" };
+        let Counts { passed, .. } = self.counts;
+        format!("{:<8} {verdict:<7} {passed:>3} passed {:>6.1} s", self.step, time.as_secs_f64())
+    }
+
     pub(super) fn is_failed(&self) -> bool {
         self.failure.is_some()
     }

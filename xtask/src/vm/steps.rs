@@ -4,7 +4,7 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     path::{Path, PathBuf},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use anyhow::{Result, bail};
@@ -82,9 +82,9 @@ fn steps() -> Vec<Step> {
     vec![
         load(),
         Step::new("choice", Binary::Matrix, &["choice::"]).needed(),
-        Step::new("guest", Binary::Matrix, &["guest::"]),
-        Step::new("bpf", Binary::Bpf, &[]),
+        Step::new("bpf", Binary::Bpf, &["kernel::"]),
         Step::new("netns", Binary::Netns, &NETNS),
+        Step::new("guest", Binary::Matrix, &["guest::"]),
     ]
 }
 
@@ -156,9 +156,12 @@ impl Plan {
                 continue;
             }
             let arguments = format!("--include-ignored --test-threads=1 --exact {}", tests.join(" "));
+            let started = Instant::now();
             let (code, output) = shell.sh(step.binary, &arguments, STEP_TIMEOUT)?;
             outcome.read(step.binary.name(), &output);
             let verdict = judge(step.name, tests.len(), left_out, code, &output);
+            // One that takes minutes must be seen to go on.
+            eprintln!("  {:<8} {}", outcome.wanted, verdict.line(started.elapsed()));
             let stop = step.needed && verdict.is_failed();
             outcome.steps.push(verdict);
             if stop {

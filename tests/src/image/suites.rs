@@ -67,6 +67,9 @@ fn options(tree: &Path, sources: &Path) -> Vec<String> {
         // What this machine has installed must not count.
         "Dir::State::Status=/dev/null".to_owned(),
         format!("Dir::Cache={}", tree.display()),
+        // Containers turn them off, and then every question reads all lists.
+        "Dir::Cache::PkgCache=pkgcache.bin".to_owned(),
+        "Dir::Cache::SrcPkgCache=srcpkgcache.bin".to_owned(),
         "APT::Sandbox::User=root".to_owned(),
         "Acquire::Languages=none".to_owned(),
     ]

@@ -132,7 +132,9 @@ async fn punted_frames_reach_the_ring_whole_and_a_flood_is_bounded() {
     }
     let counters = programs.counters();
     let refused = counters.drops[DropReason::PuntRate as usize].packets;
-    assert_eq!(counters.punted.packets + refused, flood);
+    // Where the flood takes seconds, tokens come back faster than the ring, which nobody empties, has room.
+    let full = counters.drops[DropReason::PuntFull as usize].packets;
+    assert_eq!(counters.punted.packets + refused + full, flood);
     // The burst, and what came back while the flood ran: far less than the flood.
     assert!((Bucket::BURST..flood / 2).contains(&counters.punted.packets), "{counters:?}");
 

@@ -57,7 +57,8 @@ pub fn programs(netns: &Netns) -> Result<Vec<Attached>> {
         let index = u32::try_from(index).context("ifindex")?;
         for (attach_type, hook) in TCX_HOOKS {
             let ids = netns.run_inside(|| query(index, attach_type))?;
-            for id in ids.with_context(|| format!("cannot ask for the programs at {hook} of {name}"))? {
+            let ids = ids.with_context(|| format!("cannot ask for the programs at {hook} of {name}"))?;
+            for id in ids.unwrap_or_default() {
                 found.push(Attached {
                     link: name.to_owned(),
                     hook: hook.to_owned(),
@@ -69,6 +70,13 @@ pub fn programs(netns: &Netns) -> Result<Vec<Attached>> {
     }
     found.sort();
     Ok(found)
+}
+
+/// Whether this kernel knows tcx: it is asked for the programs of loopback, which every namespace has.
+pub fn kernel_has_tcx() -> Result<bool> {
+    let [(attach_type, _), _] = TCX_HOOKS;
+    let loopback = 1;
+    Ok(query(loopback, attach_type).context("cannot ask for tcx programs of lo")?.is_some())
 }
 
 /// What every bpftool lists: everything but tcx.
@@ -92,8 +100,8 @@ fn classic(shown: &Value) -> Vec<Attached> {
         .collect()
 }
 
-/// Ids of the programs at a hook of a link in the current namespace; none on kernels without tcx.
-fn query(ifindex: u32, attach_type: u32) -> io::Result<Vec<u32>> {
+/// Ids of the programs at a hook of a link in the current namespace; `None` on kernels without tcx.
+fn query(ifindex: u32, attach_type: u32) -> io::Result<Option<Vec<u32>>> {
     let mut ids = [0u32; MOST_PROGRAMS];
     let mut query = Query {
         target_ifindex: ifindex,
@@ -111,10 +119,10 @@ fn query(ifindex: u32, attach_type: u32) -> io::Result<Vec<u32>> {
     if result < 0 {
         let error = io::Error::last_os_error();
         // A kernel before 6.6 does not know the attach type.
-        return if error.raw_os_error() == Some(libc::EINVAL) { Ok(Vec::new()) } else { Err(error) };
+        return if error.raw_os_error() == Some(libc::EINVAL) { Ok(None) } else { Err(error) };
     }
     let count = usize::try_from(query.count).unwrap_or(0);
-    Ok(ids.get(..count).unwrap_or_default().to_vec())
+    Ok(Some(ids.get(..count).unwrap_or_default().to_vec()))
 }
 
 fn program_name(id: u32) -> Result<String> {

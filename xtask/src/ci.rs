@@ -11,6 +11,14 @@ use anyhow::{Context as _, Result};
 
 use crate::{privilege::Privilege, progress::Step, setup, workspace};
 
+/// Arguments of `cargo xtask ci`.
+#[derive(clap::Args)]
+pub(crate) struct Args {
+    /// Also `cargo xtask vm`: the programs and tests on other kernels
+    #[arg(long)]
+    kernels: bool,
+}
+
 /// Read by netagent's build script. Set for every check, so that none rebuilds what another built.
 const DENY_EBPF_WARNINGS: &str = "NETAGENT_EBPF_DENY_WARNINGS";
 
@@ -19,7 +27,7 @@ const DENY_EBPF_WARNINGS: &str = "NETAGENT_EBPF_DENY_WARNINGS";
 const HOST: [&str; 3] = ["--workspace", "--exclude", "netagent-ebpf"];
 
 /// Runs every check, also after one failed.
-pub(crate) fn run() -> Result<ExitCode> {
+pub(crate) fn run(args: &Args) -> Result<ExitCode> {
     let started = Instant::now();
     setup::ensure(&[setup::Need::Build, setup::Need::Ci])?;
     let mut failed = Vec::new();
@@ -29,9 +37,11 @@ pub(crate) fn run() -> Result<ExitCode> {
         }
     }
     // The tests show what they do: they take longest, and where one hangs must be seen.
-    let tests = xtask("test")?.status().context("cannot run the tests")?;
-    if !tests.success() {
-        failed.push("test");
+    for subcommand in ["test", "vm"].into_iter().filter(|one| *one == "test" || args.kernels) {
+        let ran = xtask(subcommand)?.status().with_context(|| format!("cannot run xtask {subcommand}"))?;
+        if !ran.success() {
+            failed.push(subcommand);
+        }
     }
     if !bench_runs()? {
         failed.push("bench");

@@ -13,6 +13,7 @@ mod run;
 mod setup;
 mod signals;
 mod test;
+mod vm;
 mod workspace;
 
 use std::process::ExitCode;
@@ -39,8 +40,10 @@ enum Command {
     Test(test::Args),
     /// Measures what a packet costs: netagent beside bare redirects, tc mirred and a Linux bridge
     Bench(bench::Args),
+    /// Boots other kernels and runs the programs and tests there: 5.10, 6.1, 6.12, the newest, and this one
+    Vm(vm::Args),
     /// What CI runs: fmt, clippy, doc, deny, lint, test
-    Ci,
+    Ci(ci::Args),
     /// Checks layering, file sizes, names and licence headers
     Lint,
     /// Checks licences, sources and banned crates against deny.toml, offline
@@ -54,7 +57,8 @@ fn main() -> ExitCode {
         Command::Run(args) => run::run(&args),
         Command::Test(args) => test::run(&args),
         Command::Bench(args) => bench::run(&args),
-        Command::Ci => ci::run(),
+        Command::Vm(args) => vm::run(&args),
+        Command::Ci(args) => ci::run(&args),
         Command::Lint => lint::run(),
         Command::Deny => deny::run(),
     };

@@ -102,7 +102,10 @@ impl Question {
 
 #[cfg(test)]
 mod tests {
-    use netagent_common::policy::{Meta, Verdict, from_vm};
+    use netagent_common::{
+        address::V6,
+        policy::{Meta, Verdict, from_vm},
+    };
 
     use super::*;
     use crate::core::desired::tests::desired;

@@ -12,7 +12,7 @@ use std::{
 
 use anyhow::{Context as _, Result};
 
-use super::{machine, tsc};
+use super::{MEMORY_MIB, machine, tsc};
 use crate::{image::Image, poll, process::Process};
 
 /// How long KVM has to boot a kernel. Hosts that emulate it crawl, and need minutes.
@@ -92,7 +92,7 @@ fn boots(image: &Image) -> Result<bool> {
     let serial = dir.path().join("serial");
     let mut command = Command::new("qemu-system-x86_64");
     Accel::Kvm.machine(&mut command);
-    machine(&mut command, image);
+    machine(&mut command, &image.kernel(), &image.initrd(), MEMORY_MIB);
     command.arg("-serial").arg(format!("file:{}", serial.display()));
     command.args(["-append", "console=ttyS0 panic=-1 netagent.dhcp=none"]);
     let mut qemu = Process::spawn(command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()))?;

@@ -2,6 +2,7 @@
 //! A real guest: QEMU on a tap that exists, driven through its serial console.
 
 mod accel;
+mod bare;
 mod console;
 mod tsc;
 
@@ -13,8 +14,8 @@ use std::{
 
 use anyhow::{Context as _, Result, bail};
 
-pub use self::accel::Accel;
 use self::console::Console;
+pub use self::{accel::Accel, bare::Bare};
 use crate::{
     image::Image,
     lease::{DhcpClient, Lease},
@@ -80,7 +81,7 @@ impl Guest {
         let console_socket = dir.path().join("console");
         let mut command = netns.command("qemu-system-x86_64");
         accel.machine(&mut command);
-        machine(&mut command, image);
+        machine(&mut command, &image.kernel(), &image.initrd(), MEMORY_MIB);
         serial(&mut command, &console_socket, &dir.path().join("console.log"));
         card(&mut command, spec);
         let dhcp = spec.dhcp.map_or("none", DhcpClient::name);
@@ -89,13 +90,7 @@ impl Guest {
         let started = Instant::now();
         let log = dir.path().join("qemu.log");
         let mut process = Process::spawn_logged(&mut command, &log)?;
-        let console = poll::try_until("QEMU to open the guest's console", CONNECT_TIMEOUT, || {
-            if let Some(status) = process.try_wait()? {
-                let said = std::fs::read_to_string(&log).unwrap_or_default();
-                bail!("QEMU ended with {}: {}", shell_code(status), said.trim());
-            }
-            Ok(Console::connect(&console_socket).ok())
-        })?;
+        let console = connect(&mut process, &console_socket, &log)?;
         Ok(Self { console, process, started, accel, console_socket, dir })
     }
 
@@ -165,17 +160,28 @@ impl Drop for Guest {
     }
 }
 
-fn machine(command: &mut Command, image: &Image) {
+/// Waits for QEMU's socket.
+fn connect(process: &mut Process, socket: &Path, log: &Path) -> Result<Console> {
+    poll::try_until("QEMU to open the guest's console", CONNECT_TIMEOUT, || {
+        if let Some(status) = process.try_wait()? {
+            let said = std::fs::read_to_string(log).unwrap_or_default();
+            bail!("QEMU ended with {}: {}", shell_code(status), said.trim());
+        }
+        Ok(Console::connect(socket).ok())
+    })
+}
+
+fn machine(command: &mut Command, kernel: &Path, initrd: &Path, memory_mib: u32) {
     command.args([
         "-m",
-        &MEMORY_MIB.to_string(),
+        &memory_mib.to_string(),
         "-nodefaults",
         "-no-user-config",
         "-no-reboot",
         "-display",
         "none",
     ]);
-    command.arg("-kernel").arg(image.kernel()).arg("-initrd").arg(image.initrd());
+    command.arg("-kernel").arg(kernel).arg("-initrd").arg(initrd);
 }
 
 fn serial(command: &mut Command, socket: &Path, log: &Path) {

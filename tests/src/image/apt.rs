@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! Package archives from the machine's own apt sources, without installing them.
+//! Package archives from apt sources, the machine's own or others, without installing them.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -30,24 +30,110 @@ pub(super) struct Archive {
     pub(super) checksum: String,
 }
 
-/// `roots` and what they depend on, as far as `follow` allows.
-pub(super) fn closure(roots: &[&str], follow: impl Fn(&str) -> bool) -> Result<BTreeSet<String>> {
-    let only_depends = ["recommends", "suggests", "conflicts", "breaks", "replaces", "enhances"]
-        .map(|kind| format!("--no-{kind}"));
-    let text =
-        run_ok(apt("apt-cache").args(["depends", "--recurse"]).args(only_depends).args(roots), QUERY_TIMEOUT)
+/// apt, and where it looks.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Apt {
+    /// As in `NAME=VALUE` after `-o`. None: the machine's own sources.
+    options: Vec<String>,
+}
+
+impl Apt {
+    /// The machine's own sources, or those that `options` (each `NAME=VALUE`) make of them.
+    pub(super) fn with(options: Vec<String>) -> Self {
+        Self { options }
+    }
+
+    /// The same sources, but a release's own version of a package counts before higher ones of others.
+    pub(super) fn preferring(&self, release: &str) -> Self {
+        let mut options = self.options.clone();
+        options.push(format!("APT::Default-Release={release}"));
+        Self { options }
+    }
+
+    /// `roots` and what they depend on, as far as `follow` allows.
+    pub(super) fn closure(&self, roots: &[&str], follow: impl Fn(&str) -> bool) -> Result<BTreeSet<String>> {
+        let only_depends = ["recommends", "suggests", "conflicts", "breaks", "replaces", "enhances"]
+            .map(|kind| format!("--no-{kind}"));
+        let mut depends = self.command("apt-cache");
+        depends.args(["depends", "--recurse"]).args(only_depends).args(roots);
+        let text = run_ok(&mut depends, QUERY_TIMEOUT)
             .context("apt does not know a package: run `apt-get update`")?;
-    let graph = dependencies(&text);
-    let mut found: BTreeSet<String> = roots.iter().map(ToString::to_string).collect();
-    let mut new: Vec<&str> = roots.to_vec();
-    while let Some(package) = new.pop() {
-        for name in graph.get(package).into_iter().flatten().filter(|name| follow(name)) {
-            if found.insert((*name).to_owned()) {
-                new.push(name);
+        let graph = dependencies(&text);
+        let mut found: BTreeSet<String> = roots.iter().map(ToString::to_string).collect();
+        let mut new: Vec<&str> = roots.to_vec();
+        while let Some(package) = new.pop() {
+            for name in graph.get(package).into_iter().flatten().filter(|name| follow(name)) {
+                if found.insert((*name).to_owned()) {
+                    new.push(name);
+                }
             }
         }
+        Ok(found)
     }
-    Ok(found)
+
+    /// Names of all packages that begin with `prefix`.
+    pub(super) fn names(&self, prefix: &str) -> Result<Vec<String>> {
+        let text = run_ok(self.command("apt-cache").args(["pkgnames", prefix]), QUERY_TIMEOUT)?;
+        Ok(text.lines().map(str::to_owned).collect())
+    }
+
+    /// Where the candidate versions of `packages` are, from apt's metadata: nothing is fetched.
+    pub(super) fn archives(&self, packages: &BTreeSet<String>) -> Result<Vec<Archive>> {
+        let mut print = self.command("apt-get");
+        print.args(["download", "--print-uris"]).args(packages);
+        let text = run_ok(&mut print, QUERY_TIMEOUT)
+            .context("apt has no source for a package: run `apt-get update`")?;
+        let mut archives = text.lines().map(Archive::from_line).collect::<Result<Vec<_>>>()?;
+        archives.sort_by(|a, b| a.file.cmp(&b.file));
+        if archives.is_empty() {
+            bail!(
+                "apt names no source for {}: run `apt-get update`",
+                packages.iter().cloned().collect::<Vec<_>>().join(" ")
+            );
+        }
+        Ok(archives)
+    }
+
+    /// Fetches those of `archives` that are not in `dir` yet, and removes what is not among them.
+    pub(super) fn download(&self, archives: &[Archive], dir: &Path, note: &dyn Fn(&str)) -> Result<()> {
+        fs::create_dir_all(dir).with_context(|| format!("cannot make {}", dir.display()))?;
+        for entry in dir.read_dir().with_context(|| format!("cannot list {}", dir.display()))? {
+            let entry = entry.with_context(|| format!("cannot list {}", dir.display()))?;
+            let wanted = archives.iter().any(|a| entry.file_name() == a.file.as_str() && a.is_in(dir));
+            if !wanted {
+                fs::remove_file(entry.path())
+                    .with_context(|| format!("cannot remove {}", entry.path().display()))?;
+            }
+        }
+        let missing: Vec<&Archive> = archives.iter().filter(|archive| !archive.is_in(dir)).collect();
+        if missing.is_empty() {
+            return Ok(());
+        }
+        let megabytes = missing.iter().map(|archive| archive.bytes).sum::<u64>() / 1_000_000;
+        note(&format!("downloading {} packages, {megabytes} MB", missing.len()));
+        run_ok(
+            // Root's apt downloads as another user, who may not write here.
+            self.command("apt-get")
+                .args(["-q", "-o", "APT::Sandbox::User=root", "download"])
+                .args(missing.iter().map(|archive| &archive.package))
+                .current_dir(dir),
+            DOWNLOAD_TIMEOUT,
+        )
+        .context("cannot download packages: run `apt-get update` if they were superseded")?;
+        match archives.iter().find(|archive| !archive.is_in(dir)) {
+            Some(archive) => bail!("apt-get did not leave {} of {} bytes", archive.file, archive.bytes),
+            None => Ok(()),
+        }
+    }
+
+    /// An apt program with the options of these sources.
+    pub(super) fn command(&self, program: &str) -> Command {
+        let mut command = Command::new(program);
+        // The output is read by a program.
+        command.env("LC_ALL", "C");
+        command.args(self.options.iter().flat_map(|option| ["-o", option.as_str()]));
+        command
+    }
 }
 
 /// Who depends on what in the output of `apt-cache depends`; of alternatives all, virtual packages left out.
@@ -82,21 +168,6 @@ pub(super) fn lists_fingerprint() -> Option<String> {
     (files.len() > 1).then(|| files.concat())
 }
 
-/// Where the candidate versions of `packages` are, from apt's metadata: nothing is fetched.
-pub(super) fn archives(packages: &BTreeSet<String>) -> Result<Vec<Archive>> {
-    let text = run_ok(apt("apt-get").args(["download", "--print-uris"]).args(packages), QUERY_TIMEOUT)
-        .context("apt has no source for a package: run `apt-get update`")?;
-    let mut archives = text.lines().map(Archive::from_line).collect::<Result<Vec<_>>>()?;
-    archives.sort_by(|a, b| a.file.cmp(&b.file));
-    if archives.is_empty() {
-        bail!(
-            "apt names no source for {}: run `apt-get update`",
-            packages.iter().cloned().collect::<Vec<_>>().join(" ")
-        );
-    }
-    Ok(archives)
-}
-
 impl Archive {
     /// `'URI' FILE BYTES CHECKSUM`
     fn from_line(line: &str) -> Result<Self> {
@@ -116,45 +187,6 @@ impl Archive {
     fn is_in(&self, dir: &Path) -> bool {
         fs::metadata(dir.join(&self.file)).is_ok_and(|meta| meta.len() == self.bytes)
     }
-}
-
-/// Fetches those of `archives` that are not in `dir` yet, and removes what is not among them.
-pub(super) fn download(archives: &[Archive], dir: &Path, note: &dyn Fn(&str)) -> Result<()> {
-    fs::create_dir_all(dir).with_context(|| format!("cannot make {}", dir.display()))?;
-    for entry in dir.read_dir().with_context(|| format!("cannot list {}", dir.display()))? {
-        let entry = entry.with_context(|| format!("cannot list {}", dir.display()))?;
-        let wanted = archives.iter().any(|a| entry.file_name() == a.file.as_str() && a.is_in(dir));
-        if !wanted {
-            fs::remove_file(entry.path())
-                .with_context(|| format!("cannot remove {}", entry.path().display()))?;
-        }
-    }
-    let missing: Vec<&Archive> = archives.iter().filter(|archive| !archive.is_in(dir)).collect();
-    if missing.is_empty() {
-        return Ok(());
-    }
-    let megabytes = missing.iter().map(|archive| archive.bytes).sum::<u64>() / 1_000_000;
-    note(&format!("downloading {} packages, {megabytes} MB", missing.len()));
-    run_ok(
-        // Root's apt downloads as another user, who may not write here.
-        apt("apt-get")
-            .args(["-q", "-o", "APT::Sandbox::User=root", "download"])
-            .args(missing.iter().map(|archive| &archive.package))
-            .current_dir(dir),
-        DOWNLOAD_TIMEOUT,
-    )
-    .context("cannot download packages: run `apt-get update` if they were superseded")?;
-    match archives.iter().find(|archive| !archive.is_in(dir)) {
-        Some(archive) => bail!("apt-get did not leave {} of {} bytes", archive.file, archive.bytes),
-        None => Ok(()),
-    }
-}
-
-fn apt(program: &str) -> Command {
-    let mut command = Command::new(program);
-    // The output is read by a program.
-    command.env("LC_ALL", "C");
-    command
 }
 
 #[cfg(test)]

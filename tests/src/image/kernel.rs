@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! The kernel of an unpacked package: the uncompressed image and the modules a guest needs, in loading order.
+//! The kernel of an unpacked package: the uncompressed image, and modules in loading order.
 
 use std::{
     collections::BTreeMap,
@@ -14,8 +14,6 @@ use anyhow::{Context as _, Result, anyhow, bail};
 
 use super::elf;
 
-/// Bus and card of QEMU's microvm.
-const WANTED_MODULES: [&str; 2] = ["virtio_mmio", "virtio_net"];
 /// Documentation/arch/x86/boot.rst: offsets in the setup header of a bzImage.
 const SETUP_SECTS: usize = 0x1f1;
 const PAYLOAD_OFFSET: usize = 0x248;
@@ -35,17 +33,17 @@ pub(super) struct Kernel {
 impl Kernel {
     /// The one kernel below `root`.
     pub(super) fn find(root: &Path) -> Result<Self> {
-        let boot = root.join("boot");
-        let image = list(&boot)?
+        let (version, modules) = ["lib/modules", "usr/lib/modules"]
             .into_iter()
-            .find(|path| file_name(path).starts_with("vmlinuz-"))
-            .ok_or_else(|| anyhow!("no kernel image in {}", boot.display()))?;
-        let version = file_name(&image).trim_start_matches("vmlinuz-").to_owned();
-        let modules = ["lib/modules", "usr/lib/modules"]
-            .map(|dir| root.join(dir).join(&version))
+            .filter_map(|dir| list(&root.join(dir)).ok()?.into_iter().find(|path| path.is_dir()))
+            .map(|dir| (file_name(&dir).to_owned(), dir))
+            .next()
+            .ok_or_else(|| anyhow!("no modules of a kernel in {}", root.display()))?;
+        // The split packages from 6.19 on have the image beside the modules.
+        let image = [root.join(format!("boot/vmlinuz-{version}")), modules.join("vmlinuz")]
             .into_iter()
-            .find(|dir| dir.is_dir())
-            .ok_or_else(|| anyhow!("no modules of {version}"))?;
+            .find(|file| file.is_file())
+            .ok_or_else(|| anyhow!("no image of kernel {version} in {}", root.display()))?;
         let builtin_list = modules.join("modules.builtin");
         let builtin = fs::read_to_string(&builtin_list)
             .with_context(|| format!("cannot read {}", builtin_list.display()))?
@@ -96,10 +94,18 @@ impl Kernel {
         Ok(kernel)
     }
 
+    /// Whether the kernel has the module, as a file or built in.
+    pub(super) fn has(&self, name: &str) -> bool {
+        self.files.contains_key(name) || self.builtin.iter().any(|builtin| builtin == name)
+    }
+
     /// File names and contents of the wanted modules and all they depend on, each after its dependencies.
-    pub(super) fn modules(&self) -> Result<Vec<(String, Vec<u8>)>> {
+    pub(super) fn modules<'a>(
+        &self,
+        wanted: impl IntoIterator<Item = &'a str>,
+    ) -> Result<Vec<(String, Vec<u8>)>> {
         let mut ordered = Vec::new();
-        for name in WANTED_MODULES {
+        for name in wanted {
             self.add(name, &mut ordered)?;
         }
         Ok(ordered)

@@ -5,7 +5,11 @@ mod apt;
 mod cpio;
 mod elf;
 mod kernel;
+mod kernels;
+mod payload;
 mod root;
+mod suites;
+mod uml;
 
 use std::{
     fs::{self, File},
@@ -17,7 +21,12 @@ use std::{
 
 use anyhow::{Context as _, Result, anyhow, bail};
 
-use self::root::Root;
+use self::{apt::Apt, kernel::Kernel, root::Root};
+pub use self::{
+    kernels::{KernelImage, Kernels, Series},
+    payload::Payload,
+    uml::Uml,
+};
 use crate::process::run_ok;
 
 /// What the guest is made of, besides the libraries that these need.
@@ -26,7 +35,8 @@ const PACKAGES: [&str; 7] =
 /// Depends on the newest kernel of the cloud flavour: small, and everything for virtio.
 const KERNEL_PACKAGE: &str = "linux-image-cloud-amd64";
 /// Of what the packages depend on, libraries and parts of the kernel are followed; debconf and such are not.
-const FOLLOWED_PREFIXES: [&str; 5] = ["lib", "zlib", "linux-image-", "linux-binary-", "linux-modules-"];
+const FOLLOWED_PREFIXES: [&str; 6] =
+    ["lib", "zlib", "linux-image-", "linux-base-", "linux-binary-", "linux-modules-"];
 /// Raise it when the recipe in this folder changes: cached images are then made anew.
 const RECIPE: u32 = 2;
 const UNPACK_TIMEOUT: std::time::Duration = std::time::Duration::from_secs(300);
@@ -119,23 +129,17 @@ impl Image {
         note: &dyn Fn(&str),
     ) -> Result<()> {
         let debs = cache.join("debs");
-        apt::download(archives, &debs, note)?;
+        Apt::default().download(archives, &debs, note)?;
 
         let work =
             tempfile::Builder::new().prefix("build-").tempdir_in(cache).context("cannot make a folder")?;
         let unpacked = work.path().join("unpacked");
-        for archive in archives {
-            note(&format!("unpacking {}", archive.package));
-            run_ok(
-                Command::new("dpkg-deb").arg("-x").arg(debs.join(&archive.file)).arg(&unpacked),
-                UNPACK_TIMEOUT,
-            )?;
-        }
+        unpack(archives, &debs, &unpacked, note)?;
 
         note("packing the initramfs");
         let new = work.path().join("image");
         fs::create_dir(&new).with_context(|| format!("cannot make {}", new.display()))?;
-        let kernel = kernel::Kernel::find(&unpacked)?;
+        let kernel = Kernel::find(&unpacked)?;
         write(&new.join("vmlinux"), &kernel.vmlinux()?)?;
         write(&new.join("kernel-version"), kernel.version().as_bytes())?;
         let root = Root::collect(&unpacked, &kernel)?;
@@ -150,6 +154,15 @@ impl Image {
         }
         fs::rename(&new, &self.dir).with_context(|| format!("cannot make {}", self.dir.display()))
     }
+}
+
+/// Unpacks archives from the folder `debs` over each other.
+fn unpack(archives: &[apt::Archive], debs: &Path, to: &Path, note: &dyn Fn(&str)) -> Result<()> {
+    for archive in archives {
+        note(&format!("unpacking {}", archive.package));
+        run_ok(Command::new("dpkg-deb").arg("-x").arg(debs.join(&archive.file)).arg(to), UNPACK_TIMEOUT)?;
+    }
+    Ok(())
 }
 
 fn workspace() -> Result<PathBuf> {
@@ -182,18 +195,24 @@ fn own_like(workspace: &Path, cache: &Path) -> Result<()> {
     Ok(())
 }
 
-fn resolve() -> Result<Vec<apt::Archive>> {
+fn require_debian() -> Result<()> {
     for program in ["apt-get", "apt-cache", "dpkg-deb"] {
         if crate::require::find_program(program).is_none() {
             bail!(
-                "{program} is not installed: the guest is made of Debian packages, so build it on Debian or a derivative"
+                "{program} is not installed: guests are made of Debian packages, so build them on Debian or a derivative"
             );
         }
     }
+    Ok(())
+}
+
+fn resolve() -> Result<Vec<apt::Archive>> {
+    require_debian()?;
     let roots = [&PACKAGES[..], &[KERNEL_PACKAGE]].concat();
+    let apt = Apt::default();
     let packages =
-        apt::closure(&roots, |name| FOLLOWED_PREFIXES.iter().any(|prefix| name.starts_with(prefix)))?;
-    apt::archives(&packages)
+        apt.closure(&roots, |name| FOLLOWED_PREFIXES.iter().any(|prefix| name.starts_with(prefix)))?;
+    apt.archives(&packages)
 }
 
 /// Everything an image depends on; equal texts mean equal images.

@@ -50,6 +50,8 @@ const OTHER_FILES: [&str; 3] = [
     "etc/dhcp/dhclient.conf",
     "etc/dhcp/dhclient-exit-hooks.d/rfc3442-classless-routes",
 ];
+/// Bus and card of QEMU's microvm.
+const MODULES: [&str; 2] = ["virtio_mmio", "virtio_net"];
 const LIBRARIES: &str = "lib/x86_64-linux-gnu";
 /// The ELF interpreter: programs name it by this path.
 const LOADER: &str = "lib64/ld-linux-x86-64.so.2";
@@ -140,7 +142,7 @@ impl Root {
 
     fn add_modules(&mut self, kernel: &Kernel) -> Result<()> {
         let mut order = String::new();
-        for (file, bytes) in kernel.modules()? {
+        for (file, bytes) in kernel.modules(MODULES)? {
             order.push_str(&file);
             order.push('\n');
             self.put(&format!("usr/lib/modules/{file}"), Node::File { mode: 0o644, bytes });

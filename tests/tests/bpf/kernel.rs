@@ -37,12 +37,18 @@ fn every_vector_ends_in_the_kernel_as_on_the_host() {
     assert!(ran > 250, "only {ran} vectors ran");
 }
 
+/// Frames of the property test: fewer where the environment says so, as an emulated kernel is slow.
+fn cases() -> u32 {
+    std::env::var("PROPTEST_CASES").map_or(6000, |cases| cases.parse().unwrap())
+}
+
 #[test]
 #[ignore = "needs root: cargo xtask test bpf"]
 fn host_and_kernel_agree_on_frames_that_nobody_chose() {
     let programs = Programs::load(0);
     let all = vectors::all();
-    let mut runner = TestRunner::new(Config { cases: 6000, failure_persistence: None, ..Config::default() });
+    let mut runner =
+        TestRunner::new(Config { cases: cases(), failure_persistence: None, ..Config::default() });
     let result = runner.run(&mutation(), |mutation| {
         let mut vector = mutation.apply(all);
         let shortest = vectors::shortest_test_run(&vector.frame);
@@ -53,8 +59,8 @@ fn host_and_kernel_agree_on_frames_that_nobody_chose() {
         programs.configure(&vector.port);
         programs.learn(vector.learned);
         let (said, in_kernel) = programs.run(vector.direction, &vector.frame);
-        // The bucket is the kernel's own affair.
-        if said == "drop punt_rate" {
+        // Bucket and ring are the kernel's own affair.
+        if said == "drop punt_rate" || said == "drop punt_full" {
             prop_assert!(verdict.starts_with("punt"), "{}", verdict);
         } else {
             prop_assert_eq!(said, outcome(&verdict), "{}", vector.name);
@@ -132,7 +138,9 @@ async fn punted_frames_reach_the_ring_whole_and_a_flood_is_bounded() {
     }
     let counters = programs.counters();
     let refused = counters.drops[DropReason::PuntRate as usize].packets;
-    assert_eq!(counters.punted.packets + refused, flood);
+    // Where the flood takes seconds, tokens come back faster than the ring, which nobody empties, has room.
+    let full = counters.drops[DropReason::PuntFull as usize].packets;
+    assert_eq!(counters.punted.packets + refused + full, flood);
     // The burst, and what came back while the flood ran: far less than the flood.
     assert!((Bucket::BURST..flood / 2).contains(&counters.punted.packets), "{counters:?}");
 

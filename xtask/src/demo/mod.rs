@@ -20,7 +20,7 @@ use netagent_tests::{
     require::{Need as TestNeed, missing},
 };
 
-use crate::{build, privilege, progress::Step, setup, signals};
+use crate::{build, privilege, progress::Step, setup};
 
 /// Why root is asked for.
 const PURPOSE: &str = "the demo makes namespaces";
@@ -67,7 +67,7 @@ pub(crate) fn run(args: Args) -> Result<()> {
     if !missing.is_empty() {
         return Err(anyhow!("the demo cannot run here: {}", missing.join("; ")));
     }
-    signals::catch()?;
+    crate::signals::catch()?;
     story(&args, &agent)
 }
 

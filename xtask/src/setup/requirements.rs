@@ -12,13 +12,15 @@ pub(crate) enum Need {
     Bpf,
     Netns,
     Vm,
+    /// Other kernels: what the other tiers need, and what packs it for them.
+    Matrix,
     Demo,
     Bench,
 }
 
 impl Need {
-    pub(crate) const ALL: [Self; 7] =
-        [Self::Build, Self::Ci, Self::Bpf, Self::Netns, Self::Vm, Self::Demo, Self::Bench];
+    pub(crate) const ALL: [Self; 8] =
+        [Self::Build, Self::Ci, Self::Bpf, Self::Netns, Self::Vm, Self::Matrix, Self::Demo, Self::Bench];
 }
 
 /// One row.
@@ -62,11 +64,11 @@ pub(crate) enum Finding {
 }
 
 use Check::{Ask, Program};
-use Need::{Bench, Bpf, Ci, Demo, Netns, Vm};
+use Need::{Bench, Bpf, Ci, Demo, Matrix, Netns, Vm};
 use Remedy::{Component, Linker, PackageLists, Packages, Toolchain};
 
 /// In the order in which they are shown and installed.
-pub(crate) const REQUIREMENTS: [Requirement; 17] = [
+pub(crate) const REQUIREMENTS: [Requirement; 18] = [
     row(
         "eBPF toolchain",
         "compiles core and the programs for bpfel-unknown-none",
@@ -121,6 +123,13 @@ pub(crate) const REQUIREMENTS: [Requirement; 17] = [
     row("udhcpc", "DHCP client", &[Netns], Program("udhcpc"), Packages(&["udhcpc"])),
     row("dhclient", "DHCP client", &[Netns], Program("dhclient"), Packages(&["isc-dhcp-client"])),
     row("iperf3", "traffic", &[Netns, Vm, Demo], Program("iperf3"), Packages(&["iperf3"])),
+    row(
+        "strip",
+        "makes programs small enough for an initramfs",
+        &[Matrix],
+        Program("strip"),
+        Packages(&["binutils"]),
+    ),
     row("QEMU", "runs the guest", &[Vm, Demo], Program("qemu-system-x86_64"), Packages(&["qemu-system-x86"])),
     row("zstd", "unpacks guest kernels", &[Vm, Demo], Program("zstd"), Packages(&["zstd"])),
     row("lz4", "unpacks guest kernels", &[Vm, Demo], Program("lz4"), Packages(&["lz4"])),
@@ -134,7 +143,7 @@ pub(crate) const REQUIREMENTS: [Requirement; 17] = [
     ),
 ];
 
-const ALL: [Need; 7] = Need::ALL;
+const ALL: [Need; 8] = Need::ALL;
 
 const fn row(
     name: &'static str,

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! `cargo xtask test`: sets up, builds, runs the tiers, and counts.
 
-mod libtest;
+pub(crate) mod libtest;
 mod tier;
 
 use std::{

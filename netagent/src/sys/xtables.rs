@@ -13,7 +13,7 @@ const NAME: usize = 32;
 /// `struct ipt_getinfo`, which is `struct ip6t_getinfo` too.
 #[repr(C)]
 #[derive(Clone, Copy)]
-struct Info {
+struct Extent {
     name: [u8; NAME],
     valid_hooks: u32,
     hook_entry: [u32; 5],
@@ -64,11 +64,11 @@ pub fn tables_here() -> io::Result<Vec<Table>> {
 }
 
 /// An empty table has its policy for each hook, and the entry that ends it.
-fn has_rules(info: &Info) -> bool {
+fn has_rules(info: &Extent) -> bool {
     info.num_entries > info.valid_hooks.count_ones() + 1
 }
 
-fn info(table: &str, family: libc::c_int, level: libc::c_int) -> io::Result<Info> {
+fn info(table: &str, family: libc::c_int, level: libc::c_int) -> io::Result<Extent> {
     // SAFETY: no memory is involved.
     let fd = unsafe { libc::socket(family, libc::SOCK_RAW | libc::SOCK_CLOEXEC, libc::IPPROTO_RAW) };
     if fd < 0 {
@@ -76,13 +76,13 @@ fn info(table: &str, family: libc::c_int, level: libc::c_int) -> io::Result<Info
     }
     // SAFETY: the descriptor is new and nobody else's.
     let socket = unsafe { OwnedFd::from_raw_fd(fd) };
-    // SAFETY: all fields of Info are plain data, for which zero is a value.
-    let mut info: Info = unsafe { std::mem::zeroed() };
+    // SAFETY: all fields of Extent are plain data, for which zero is a value.
+    let mut info: Extent = unsafe { std::mem::zeroed() };
     // The last byte stays zero.
     for (to, from) in info.name.iter_mut().take(NAME - 1).zip(table.bytes()) {
         *to = from;
     }
-    let mut length = size_of::<Info>() as libc::socklen_t;
+    let mut length = size_of::<Extent>() as libc::socklen_t;
     // SAFETY: `info` has room for `length` bytes, and both outlive the call.
     let result = unsafe {
         libc::getsockopt(socket.as_raw_fd(), level, GET_INFO, (&raw mut info).cast(), &raw mut length)
@@ -96,8 +96,8 @@ mod tests {
 
     #[test]
     fn an_empty_table_has_no_rules() {
-        // SAFETY: all fields of Info are plain data, for which zero is a value.
-        let mut filter: Info = unsafe { std::mem::zeroed() };
+        // SAFETY: all fields of Extent are plain data, for which zero is a value.
+        let mut filter: Extent = unsafe { std::mem::zeroed() };
         (filter.valid_hooks, filter.num_entries) = (0b1110, 4);
         assert!(!has_rules(&filter));
         filter.num_entries = 5;
@@ -106,6 +106,6 @@ mod tests {
 
     #[test]
     fn the_layout_is_the_kernel_s() {
-        assert_eq!(size_of::<Info>(), 84);
+        assert_eq!(size_of::<Extent>(), 84);
     }
 }

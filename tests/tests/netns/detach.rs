@@ -67,11 +67,12 @@ fn the_next_port_of_a_slot_starts_to_count_from_nothing() {
     let guest = scene.guest().unwrap();
     configure(&guest).unwrap();
     ping(scene.node(), &POD4.to_string()).unwrap();
-    assert!(scene::number(&scene.show().unwrap(), "/counters/from_vm/packets").unwrap() > 0);
+    assert!(scene::number(&scene.show().unwrap(), "/counters/from_vm/packets").unwrap() > 3);
     scene.detach().unwrap();
     drop(guest);
     let port = scene.attach(&[]).unwrap();
-    assert_eq!(scene::number(&port, "/counters/from_vm/packets").unwrap(), 0, "{port}");
+    // The self-test's questions, and nothing of the guest's.
+    assert!(scene::number(&port, "/counters/from_vm/packets").unwrap() <= 3, "{port}");
     assert_eq!(port["dhcp"]["messages"], serde_json::json!({}));
 }
 

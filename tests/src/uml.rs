@@ -76,7 +76,7 @@ impl Uml {
 
     /// Waits for the lease and gives it with the time since the start.
     pub fn wait_lease(&mut self, timeout: Duration) -> Result<(Lease, Duration)> {
-        let lease = self.wait("a lease in the guest", timeout, |line| Lease::from_line(line))?;
+        let lease = self.wait("a lease in the guest", timeout, Lease::from_line)?;
         Ok((lease?, self.started.elapsed()))
     }
 

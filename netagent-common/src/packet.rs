@@ -21,6 +21,12 @@ pub trait Packet {
     /// offset that comes out of a loop has another range after each turn, so that each turn would double what follows. The
     /// programs make it forget the range here.
     fn settle(&self, at: usize) -> Option<usize>;
+
+    /// The same flag, after which the verifier knows it no more, as [`settle`](Self::settle).
+    #[inline(always)]
+    fn blur(&self, flag: bool) -> bool {
+        self.settle(flag as usize).is_some_and(|flag| flag != 0)
+    }
 }
 
 /// Bytes that hold the headers of nearly every frame: Ethernet with IPv6, or with IPv4 and TCP. Drivers and the stack

@@ -133,7 +133,7 @@ fn heard<P: Packet + ?Sized>(
     if port.guest_mac != port.pod_mac
         && let Some(option) = nd::link_address(packet, at + fixed, at + ip.payload)
         && !option.is_none()
-        && option.ethernet
+        && option.is_ethernet()
         && option.mac == port.pod_mac
     {
         allowed.places = Places { plain: 0, option: option.at, message: at };

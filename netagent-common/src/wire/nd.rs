@@ -24,8 +24,8 @@ const MAX_OPTIONS: usize = 8;
 pub struct LinkAddress {
     /// [`SOURCE_LINK_ADDRESS`] or [`TARGET_LINK_ADDRESS`]; 0: there is no such option.
     pub kind: u8,
-    /// Its length is 8 bytes, as that of an Ethernet address.
-    pub ethernet: bool,
+    /// Its length in units of 8 bytes.
+    pub units: u8,
     /// The address.
     pub mac: Mac,
     /// Offset of the option from the start of the frame.
@@ -37,6 +37,12 @@ impl LinkAddress {
     #[inline(always)]
     pub const fn is_none(&self) -> bool {
         self.kind == 0
+    }
+
+    /// Whether its length is that of an Ethernet address.
+    #[inline(always)]
+    pub const fn is_ethernet(&self) -> bool {
+        self.units == 1
     }
 }
 
@@ -64,7 +70,8 @@ pub fn link_address<P: Packet + ?Sized>(packet: &P, mut at: usize, end: usize) -
             if !found.is_none() {
                 return None;
             }
-            found = LinkAddress { kind, ethernet: units == 1, mac: Mac::last_of(option.u64::<0>()), at };
+            let kind = packet.settle(kind as usize)? as u8;
+            found = LinkAddress { kind, units, mac: Mac::last_of(option.u64::<0>()), at };
         }
         at = packet.settle(at + units as usize * 8)?;
     }

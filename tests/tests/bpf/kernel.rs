@@ -59,7 +59,7 @@ fn host_and_kernel_agree_on_frames_that_nobody_chose() {
         programs.configure(&vector.port);
         programs.learn(vector.learned);
         let (said, in_kernel) = programs.run(vector.direction, &vector.frame);
-        // Bucket and ring are the kernel's own affair.
+        // Bucket and ring are the kernel's own affair, and nobody reads the ring here.
         if said == "drop punt_rate" || said == "drop punt_full" {
             prop_assert!(verdict.starts_with("punt"), "{}", verdict);
         } else {

@@ -3,7 +3,7 @@
 
 use super::{
     super::{hold, own},
-    Allowed, Frame, Places,
+    Allowed, Frame, Places, TCP_HEADER,
 };
 use crate::{
     address::V4,
@@ -16,9 +16,6 @@ use crate::{
         udp,
     },
 };
-
-/// Length of a TCP header without options.
-const TCP_HEADER: usize = 20;
 
 #[inline(always)]
 pub(super) fn judge<P: PacketMut + ?Sized>(
@@ -54,10 +51,10 @@ pub(super) fn judge<P: PacketMut + ?Sized>(
     }
     hold(port, Rule::SourceIpv4, own::v4(ip.source, port) || nameless)?;
     if frame.is_segmented() || !frame.fits(port) {
-        let transport = if frame.is_segmented() { transport_len(packet, ip, payload)? } else { 0 };
-        let fits = frame.is_segmented() && frame.segments_fit(ip.header + transport, port);
-        if !fits && let Err(verdict) = frame.too_big(port, may_be_answered(packet, ip, payload)) {
-            return verdict;
+        let fits =
+            frame.is_segmented() && frame.segments_fit(ip.header + transport_len(packet, ip, payload)?, port);
+        if !fits {
+            return frame.too_big(port, may_be_answered(packet, ip, payload));
         }
     }
     Ok(Allowed::Forward(Places::default()))

@@ -2,6 +2,7 @@
 //! Frames that the guest sends: they leave with the port's identity or not at all.
 
 mod arp;
+mod icmpv6;
 mod ipv4;
 mod ipv6;
 mod neighbour;
@@ -19,6 +20,9 @@ use crate::{
     rule::Rule,
     wire::eth::{self, Eth},
 };
+
+/// Length of a TCP header without options.
+const TCP_HEADER: usize = 20;
 
 /// What the rules say of a frame that breaks none of them.
 enum Allowed {
@@ -119,19 +123,22 @@ impl Frame {
         (self.meta.gso_size as usize).saturating_add(headers) <= port.mtu as usize
     }
 
-    /// The verdict for an IP packet over the MTU, once all other rules have been kept: told to the guest where an
-    /// `error` may answer it, so that it learns the path's MTU.
+    /// The verdict for an IP packet over the MTU, once all other rules have been kept.
     #[inline(always)]
-    fn too_big(&self, port: &Port, error: bool) -> Result<(), Result<Allowed, DropReason>> {
-        if !port.holds_to(Rule::Oversized) {
-            return Ok(());
-        }
-        Err(if error && !self.eth.destination.is_group() {
-            Ok(Allowed::TooBig)
+    fn too_big(&self, port: &Port, answerable: bool) -> Result<Allowed, DropReason> {
+        if port.holds_to(Rule::Oversized) {
+            tell_too_big(self.eth, answerable)
         } else {
-            Err(DropReason::Oversized)
-        })
+            Ok(Allowed::Forward(Places::default()))
+        }
     }
+}
+
+/// Refuses an IP packet over the MTU: told to the guest where an ICMP error may answer it, so that it learns the path's
+/// MTU.
+#[inline(always)]
+fn tell_too_big(eth: Eth, answerable: bool) -> Result<Allowed, DropReason> {
+    if answerable && !eth.destination.is_group() { Ok(Allowed::TooBig) } else { Err(DropReason::Oversized) }
 }
 
 /// Only a frame that names the guest's MAC is rewritten: where `source_mac` is off, others leave as they came.

@@ -26,24 +26,11 @@ pub struct Bridge {
 }
 
 impl Bridge {
-    /// Takes the address off the pod link, as KubeVirt does, and makes `tap`. `busybox` serves DHCP. Gives the bridge
-    /// and the guest's MAC address.
+    /// Wires as [`links`] does. `busybox` serves DHCP. Gives the bridge and the guest's MAC address.
     pub fn wire(topology: &Topology, tap: &str, busybox: &Path, hostname: &str) -> Result<(Self, String)> {
         let pod = &topology.pod;
         let mtu = topology.spec.mtu;
-        let mac = topology.pod_mac()?;
-        pod.ip(&format!("address flush dev {POD_LINK} scope global"))?;
-        pod.ip(&format!("link set {POD_LINK} down"))?;
-        pod.ip(&format!("link set {POD_LINK} address {POD_LINK_MAC}"))?;
-        pod.ip(&format!("link add {BRIDGE} mtu {mtu} type bridge stp_state 0 forward_delay 0"))?;
-        pod.ip(&format!("tuntap add dev {tap} mode tap vnet_hdr"))?;
-        pod.ip(&format!("link set {tap} mtu {mtu}"))?;
-        for link in [POD_LINK, tap] {
-            pod.ip(&format!("link set {link} master {BRIDGE} up"))?;
-        }
-        pod.ip(&format!("link set {POD_LINK} type bridge_slave learning off"))?;
-        pod.ip(&format!("address add {SERVER} dev {BRIDGE}"))?;
-        pod.ip(&format!("link set {BRIDGE} up"))?;
+        let mac = links(topology, tap)?;
 
         let dir =
             tempfile::Builder::new().prefix("natest-dhcp-").tempdir().context("cannot make a folder")?;
@@ -56,6 +43,27 @@ impl Bridge {
         let dhcp = Process::spawn_logged(&mut command, &dir.path().join("udhcpd.log"))?;
         Ok((Self { _dhcp: dhcp, _dir: dir }, mac))
     }
+}
+
+/// Takes the address off the pod link, as KubeVirt does, makes `tap` and joins both in a bridge. Gives the guest's MAC
+/// address.
+pub fn links(topology: &Topology, tap: &str) -> Result<String> {
+    let pod = &topology.pod;
+    let mtu = topology.spec.mtu;
+    let mac = topology.pod_mac()?;
+    pod.ip(&format!("address flush dev {POD_LINK} scope global"))?;
+    pod.ip(&format!("link set {POD_LINK} down"))?;
+    pod.ip(&format!("link set {POD_LINK} address {POD_LINK_MAC}"))?;
+    pod.ip(&format!("link add {BRIDGE} mtu {mtu} type bridge stp_state 0 forward_delay 0"))?;
+    pod.ip(&format!("tuntap add dev {tap} mode tap vnet_hdr"))?;
+    pod.ip(&format!("link set {tap} mtu {mtu}"))?;
+    for link in [POD_LINK, tap] {
+        pod.ip(&format!("link set {link} master {BRIDGE} up"))?;
+    }
+    pod.ip(&format!("link set {POD_LINK} type bridge_slave learning off"))?;
+    pod.ip(&format!("address add {SERVER} dev {BRIDGE}"))?;
+    pod.ip(&format!("link set {BRIDGE} up"))?;
+    Ok(mac)
 }
 
 fn server_config(dir: &Path, mtu: u32, mac: &str, hostname: &str) -> String {

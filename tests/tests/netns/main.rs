@@ -18,13 +18,19 @@ mod hostile;
 mod kill;
 mod many;
 mod nftables;
+mod ordinary;
+mod queues;
 mod race;
 mod repair;
 mod scene;
+mod segments;
 mod silence;
 mod snapshot;
+mod spoof;
 mod start;
 mod traces;
+mod vectors;
+mod wired;
 
 /// Why every test of this tier is ignored by default.
 #[macro_export]

@@ -22,6 +22,9 @@ pub const VNET_HEADER: usize = 10;
 /// Largest frame with offloads, and its header.
 pub const FRAME_MAX: usize = VNET_HEADER + 65_536 + 64;
 
+// VIRTIO_NET_HDR_F_NEEDS_CSUM, include/uapi/linux/virtio_net.h.
+const VIRTIO_NEEDS_CHECKSUM: u8 = 1;
+
 // TUN_F_*, include/uapi/linux/if_tun.h; not in libc for all targets.
 const TUN_F_CSUM: u32 = 0x01;
 const TUN_F_TSO4: u32 = 0x02;
@@ -45,6 +48,34 @@ pub struct TapSpec {
     pub offloads: Offloads,
     /// Whether the tap was made with IFF_MULTI_QUEUE. One queue is opened.
     pub multi_queue: bool,
+}
+
+/// What the segments of a frame are (VIRTIO_NET_HDR_GSO_*).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SegmentKind {
+    /// Not to be cut: only the checksum is left to the kernel.
+    None = 0,
+    /// TCP over IPv4.
+    Tcp4 = 1,
+    /// TCP over IPv6.
+    Tcp6 = 4,
+    /// UDP, each segment a datagram.
+    Udp = 5,
+}
+
+/// What `struct virtio_net_hdr` says of a frame whose checksum is not done.
+#[derive(Clone, Copy, Debug)]
+pub struct Segments {
+    /// What they are.
+    pub kind: SegmentKind,
+    /// Bytes of all headers.
+    pub header_len: u16,
+    /// Payload of each segment.
+    pub size: u16,
+    /// Where the checksum starts.
+    pub checksum_start: u16,
+    /// Where it is stored, from there on.
+    pub checksum_offset: u16,
 }
 
 /// One open queue of a tap with the vnet header.
@@ -107,6 +138,17 @@ impl Tap {
     /// Sends an Ethernet frame as the guest would, with an empty vnet header (whole packet, checksum done).
     pub fn send(&self, frame: &[u8]) -> Result<()> {
         let mut packet = vec![0; VNET_HEADER];
+        packet.extend_from_slice(frame);
+        self.write(&packet).context("cannot write to the tap")
+    }
+
+    /// Sends a frame that the kernel has yet to cut into segments and to give checksums, as a virtio card does.
+    pub fn send_segments(&self, frame: &[u8], segments: Segments) -> Result<()> {
+        let Segments { kind, header_len, size, checksum_start, checksum_offset } = segments;
+        let mut packet = vec![VIRTIO_NEEDS_CHECKSUM, kind as u8];
+        for number in [header_len, size, checksum_start, checksum_offset] {
+            packet.extend(number.to_le_bytes());
+        }
         packet.extend_from_slice(frame);
         self.write(&packet).context("cannot write to the tap")
     }

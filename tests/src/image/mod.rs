@@ -30,15 +30,15 @@ pub use self::{
 use crate::process::run_ok;
 
 /// What the guest is made of, besides the libraries that these need.
-const PACKAGES: [&str; 7] =
-    ["busybox-static", "dash", "debianutils", "iperf3", "iproute2", "isc-dhcp-client", "socat"];
+const PACKAGES: [&str; 8] =
+    ["busybox-static", "dash", "debianutils", "ethtool", "iperf3", "iproute2", "isc-dhcp-client", "socat"];
 /// Depends on the newest kernel of the cloud flavour: small, and everything for virtio.
 const KERNEL_PACKAGE: &str = "linux-image-cloud-amd64";
 /// Of what the packages depend on, libraries and parts of the kernel are followed; debconf and such are not.
 const FOLLOWED_PREFIXES: [&str; 6] =
     ["lib", "zlib", "linux-image-", "linux-base-", "linux-binary-", "linux-modules-"];
 /// Raise it when the recipe in this folder changes: cached images are then made anew.
-const RECIPE: u32 = 2;
+const RECIPE: u32 = 3;
 const UNPACK_TIMEOUT: std::time::Duration = std::time::Duration::from_secs(300);
 
 /// The guest's files, all regular files in one folder.

@@ -35,7 +35,7 @@ pub(super) const SCRIPTS: [Script; 5] = [
 ];
 
 /// What each package is here for, as packages before and after the merge of / and /usr have it (below `usr` or not).
-const PROGRAMS: [&str; 7] = [
+const PROGRAMS: [&str; 8] = [
     "bin/busybox",
     "bin/dash",
     "bin/ip",
@@ -44,6 +44,7 @@ const PROGRAMS: [&str; 7] = [
     "bin/run-parts",
     "bin/socat",
     "sbin/dhclient",
+    "sbin/ethtool",
 ];
 const OTHER_FILES: [&str; 3] = [
     "sbin/dhclient-script",

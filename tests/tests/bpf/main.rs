@@ -5,4 +5,6 @@
 mod host;
 mod kernel;
 mod programs;
-mod vectors;
+mod replay;
+
+use netagent_tests::vectors;

@@ -19,15 +19,21 @@ mod kill;
 mod many;
 mod nft_chain;
 mod nftables;
+mod ordinary;
+mod queues;
 mod race;
 mod repair;
 mod scene;
+mod segments;
 mod self_test;
 mod silence;
 mod snapshot;
+mod spoof;
 mod start;
 mod tier;
 mod traces;
+mod vectors;
+mod wired;
 
 /// Why every test of this tier is ignored by default.
 #[macro_export]

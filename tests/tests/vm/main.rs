@@ -3,4 +3,5 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on panics, for the backtrace")]
 
 mod guest;
+mod offloads;
 mod rig;

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! Named frames with what must become of them, read from tests/vectors.
 
+#![expect(clippy::unwrap_used, clippy::panic, reason = "a file of vectors that cannot be read ends the test")]
+
 use std::{fs, path::Path, sync::LazyLock};
 
 use netagent_common::{
@@ -14,28 +16,39 @@ use serde::Deserialize;
 
 /// From or to the guest.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Direction {
+pub enum Direction {
+    /// Written to the tap.
     FromVm,
+    /// Sent on the host peer.
     ToVm,
 }
 
 /// One frame and what must become of it.
 #[derive(Clone, Debug)]
-pub(crate) struct Vector {
-    pub(crate) name: String,
-    pub(crate) direction: Direction,
-    pub(crate) port: Port,
-    pub(crate) meta: Meta,
+pub struct Vector {
+    /// What it is, in words.
+    pub name: String,
+    /// From or to the guest.
+    pub direction: Direction,
+    /// The port's name, one of [`PORTS`].
+    pub kind: String,
+    /// The port.
+    pub port: Port,
+    /// What is known of the frame beside its bytes.
+    pub meta: Meta,
     /// The port has learned [`LEARNED`].
-    pub(crate) learned: bool,
-    pub(crate) frame: Vec<u8>,
-    pub(crate) verdict: String,
-    pub(crate) becomes: Vec<u8>,
+    pub learned: bool,
+    /// The frame from its Ethernet header on.
+    pub frame: Vec<u8>,
+    /// As [`spell`] writes it.
+    pub verdict: String,
+    /// The frame afterwards.
+    pub becomes: Vec<u8>,
 }
 
 impl Vector {
     /// Whether a test run can make such an skb: it has no way to set a tag or a segment size aside.
-    pub(crate) fn fits_test_run(&self) -> bool {
+    pub fn fits_test_run(&self) -> bool {
         self.meta.tag.is_none()
             && self.meta.gso_size == 0
             && self.frame.len() >= shortest_test_run(&self.frame)
@@ -65,7 +78,7 @@ struct Entry {
 }
 
 /// The kernel refuses to test a frame that ends within its network header (net/bpf/test_run.c).
-pub(crate) fn shortest_test_run(frame: &[u8]) -> usize {
+pub fn shortest_test_run(frame: &[u8]) -> usize {
     14 + match frame.get(12..14) {
         Some([0x08, 0x00]) => 20,
         Some([0x86, 0xdd]) => 40,
@@ -78,7 +91,7 @@ fn own() -> String {
 }
 
 /// All vectors of both directions.
-pub(crate) fn all() -> &'static [Vector] {
+pub fn all() -> &'static [Vector] {
     static ALL: LazyLock<Vec<Vector>> = LazyLock::new(load);
     &ALL
 }
@@ -100,6 +113,7 @@ fn vector(entry: Entry, direction: Direction) -> Vector {
     let frame = bytes(&entry.frame);
     Vector {
         direction,
+        kind: entry.port.clone(),
         port: port(&entry.port),
         meta: Meta {
             len: frame.len() as u32,
@@ -128,14 +142,14 @@ fn word(text: &str) -> Vec<u8> {
 }
 
 /// The link-local address that a port has learned where a vector says so.
-pub(crate) const LEARNED: V6 = V6::new([0xfe, 0x80, 0, 0, 0, 0, 0, 0, 0x1c, 0xaf, 0xe0, 0, 0, 0, 0, 0x77]);
+pub const LEARNED: V6 = V6::new([0xfe, 0x80, 0, 0, 0, 0, 0, 0, 0x1c, 0xaf, 0xe0, 0, 0, 0, 0, 0x77]);
 
 /// The names of all ports.
-pub(crate) const PORTS: [&str; 7] =
+pub const PORTS: [&str; 7] =
     ["own", "shared", "prefixes", "vlans", "ethertypes", "off", "shared without nd_target"];
 
 /// The port that the vectors are about: 10.88.0.5/24 and fd00:88::5, next hop fe80::1.
-pub(crate) fn port(kind: &str) -> Port {
+pub fn port(kind: &str) -> Port {
     let mut port: Port = bytemuck::Zeroable::zeroed();
     port.flags = ACTIVE | PEER;
     port.mtu = 1500;
@@ -176,7 +190,7 @@ fn allow_prefixes(port: &mut Port) {
 }
 
 /// The verdict as the files spell it.
-pub(crate) fn spell(verdict: Verdict) -> String {
+pub fn spell(verdict: Verdict) -> String {
     match verdict {
         Verdict::Forward => "forward".to_owned(),
         Verdict::Claim(_) => "claim".to_owned(),
@@ -192,7 +206,7 @@ pub(crate) fn spell(verdict: Verdict) -> String {
 
 /// What the program does where the policy has a verdict of its own for more than one outcome: a claim is granted to a
 /// port that has learned nothing yet, and what is too big is counted like anything oversized.
-pub(crate) fn outcome(verdict: &str) -> &str {
+pub fn outcome(verdict: &str) -> &str {
     match verdict {
         "claim" | "forget" => "forward",
         "too big" => "drop oversized",

@@ -1,12 +1,22 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! Layouts of the pinned maps. Any change here needs a new [`ABI_VERSION`](crate::ABI_VERSION).
+//! Layouts of the pinned maps.
 //!
-//! | map | type | key | value |
-//! |---|---|---|---|
-//! | `PORTS` | array | slot | [`Port`] |
-//! | `COUNTERS` | per-CPU array | slot | [`PortCounters`](crate::counters::PortCounters) |
-//! | `BUCKETS` | array | slot | [`Bucket`] |
-//! | `PUNT` | ring buffer | – | [`Punted`] records |
+//! | map | type | key | value | pinned as |
+//! |---|---|---|---|---|
+//! | `PORTS` | array | slot | [`Port`] | `PORTS-v<ABI>` |
+//! | `COUNTERS` | per-CPU array | slot | [`PortCounters`](crate::counters::PortCounters) | `COUNTERS` |
+//! | `BUCKETS` | array | slot | [`Bucket`] | `BUCKETS` |
+//! | `PUNT` | ring buffer | – | [`Punted`] records | `PUNT` |
+//!
+//! Two versions of netagent follow each other under the same ports, forwards and backwards. The rules that make this
+//! lose nothing:
+//!
+//! * Another layout or meaning of [`Port`] needs a new [`ABI_VERSION`](crate::ABI_VERSION), and with it another pin.
+//!   Its [head](HEAD) never changes: by it each version finds the slots of every other one.
+//! * `COUNTERS`, `BUCKETS` and `PUNT` are the same maps for all versions: counts go on, and frames that an older
+//!   program punts reach a newer agent. A place in them never changes its meaning. What must, gets a map of another
+//!   name, and the agent that brings it carries the values over.
+//! * A slot belongs to one port in all versions' maps, or to none.
 
 use bytemuck::{Pod, Zeroable};
 
@@ -44,6 +54,9 @@ pub struct Port {
     pub mtu: u32,
     /// Name of the pod link, padded with zeros.
     pub pod_ifname: [u8; 16],
+    /// What a next version might bring: it moves all that follows the head.
+    #[cfg(feature = "next-abi")]
+    pub next: [u8; 32],
     /// The guest's MAC.
     pub guest_mac: [u8; 6],
     /// The pod link's MAC.
@@ -58,7 +71,20 @@ pub struct Port {
     pub ipv6: [[u8; 16]; MAX_IPV6],
 }
 
-const _: () = assert!(size_of::<Port>() == 224);
+const _: () = assert!(size_of::<Port>() == 224 + if cfg!(feature = "next-abi") { 32 } else { 0 });
+
+/// Bytes of [`Port`] that are the same in every version: whose the slot is, the devices, and what of [`Port::flags`]
+/// is named here.
+pub const HEAD: usize = 48;
+
+const _: () = {
+    use core::mem::offset_of;
+    assert!(offset_of!(Port, netns_dev) == 0 && offset_of!(Port, netns_ino) == 8);
+    assert!(offset_of!(Port, flags) == 16 && offset_of!(Port, pod_ifindex) == 20);
+    assert!(offset_of!(Port, tap_ifindex) == 24 && offset_of!(Port, mtu) == 28);
+    assert!(offset_of!(Port, pod_ifname) == 32 && HEAD == 32 + 16);
+    assert!(ACTIVE == 1 && PEER == 2 && OWNS_CLSACT == 4);
+};
 
 /// Frames for the agent that a port may still send.
 ///

@@ -59,6 +59,7 @@ pub async fn run(options: Options) -> Result<()> {
     let mut punted = tokio::spawn(reconcile::serve_punted(ring, Arc::clone(&parts.dhcp)));
     let known = ports.adopt().await?;
     reconcile::sweep(&parts, &known)?;
+    tokio::spawn(reconcile::release_others(parts));
     info!(adopted = known.len(), "agent is ready");
     for netns in &options.attach {
         if let Err(e) = attach(&ports, netns).await {

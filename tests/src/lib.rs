@@ -11,6 +11,7 @@ pub mod image;
 pub mod interrupt;
 pub mod iperf;
 pub mod lease;
+pub mod load;
 pub mod netns;
 pub mod packet_socket;
 pub mod ping;

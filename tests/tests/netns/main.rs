@@ -25,6 +25,7 @@ mod silence;
 mod snapshot;
 mod start;
 mod traces;
+mod upgrade;
 
 /// Why every test of this tier is ignored by default.
 #[macro_export]

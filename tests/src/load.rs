@@ -192,16 +192,16 @@ impl Way {
 
 /// Calls `send` with ever higher numbers at a rate, until it is stopped; one that is refused is tried again.
 fn pace(per_second: u32, stop: &AtomicBool, count: &Count, mut send: impl FnMut(u64) -> bool) {
-    let mut sequence = 0;
-    let mut since = Instant::now();
-    let mut base = 0;
+    let most_behind = (f64::from(per_second) * MOST_BEHIND.as_secs_f64()) as u64;
+    let mut sequence: u64 = 0;
+    let (mut since, mut base) = (Instant::now(), 0);
     while !stop.load(Ordering::SeqCst) && !interrupt::requested() {
         let due = base + (since.elapsed().as_secs_f64() * f64::from(per_second)) as u64;
-        let behind = f64::from(per_second) * MOST_BEHIND.as_secs_f64();
-        if due - sequence > behind as u64 {
-            (since, base) = (Instant::now(), sequence + 1);
+        if due.saturating_sub(sequence) > most_behind {
+            (since, base) = (Instant::now(), sequence);
+            continue;
         }
-        for _ in sequence..due.min(sequence + behind as u64) {
+        while sequence < due {
             // Before it is sent: a receiver takes no number that was not sent yet.
             count.sent.store(sequence + 1, Ordering::SeqCst);
             if send(sequence) {

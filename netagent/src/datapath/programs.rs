@@ -164,7 +164,7 @@ fn attach_here(
 ) -> Result<(), ProgramError> {
     let classifier = classifier(&mut ebpf, program)?;
     let options = match hook {
-        Hook::Tcx => TcAttachOptions::TcxOrder(LinkOrder::default()),
+        Hook::Tcx => TcAttachOptions::TcxOrder(order(program)),
         Hook::Clsact => TcAttachOptions::Netlink(NlOptions {
             priority: FILTER_PRIORITY,
             handle: FILTER_HANDLE.into(),
@@ -215,6 +215,17 @@ fn keep(link: SchedClassifierLink, hook: Hook, pin: &Path) -> Result<(), Program
         Hook::Clsact => std::mem::forget(link),
     }
     Ok(())
+}
+
+/// Where a program goes among others' on its hook. What stands behind it sees only what it lets pass: nothing that it
+/// redirects or drops.
+fn order(program: Program) -> LinkOrder {
+    match program {
+        // The tap is ours, and nothing that the guest sends is to be taken past the guard.
+        Program::FromVm => LinkOrder::first(),
+        // What the CNI or others have put on the pod link goes on seeing all of it.
+        Program::FromPod | Program::ToVm => LinkOrder::last(),
+    }
 }
 
 fn side(program: Program) -> TcAttachType {

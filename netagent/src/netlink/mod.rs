@@ -6,6 +6,7 @@
 mod address;
 mod error;
 mod link;
+mod monitor;
 mod route;
 mod tc;
 
@@ -13,6 +14,7 @@ use std::{future::Future, time::Duration};
 
 pub use error::NetlinkError;
 pub use link::{LinkState, TunState};
+pub use monitor::{Change, Monitor, MonitorError, NsId, Numbering};
 use rtnetlink::{Handle, sys::AsyncSocket as _};
 pub use tc::{BpfFilter, IngressQdisc};
 use tokio::task::JoinHandle;

@@ -15,6 +15,7 @@ mod punt;
 mod slots;
 mod store;
 mod tend;
+mod watch;
 
 use std::sync::Arc;
 

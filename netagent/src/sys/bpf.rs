@@ -75,23 +75,23 @@ pub(super) fn open_pin(pin: &Path) -> io::Result<OwnedFd> {
 /// # Safety
 /// The type is a beginning of the kernel's `struct bpf_*_info` for the object, any bytes are a value of it, and its
 /// pointers are null or valid for the length beside them.
-pub(super) unsafe trait Info: Default {}
+pub(super) unsafe trait Readout: Default {}
 
 #[repr(C)]
-struct ObjectInfo {
+struct InfoByFd {
     bpf_fd: u32,
     info_len: u32,
     info: u64,
 }
 
 // SAFETY: `BPF_OBJ_GET_INFO_BY_FD` writes as far as `info_len` into `info`, which `info` below keeps.
-unsafe impl Attributes for ObjectInfo {
+unsafe impl Attributes for InfoByFd {
     const COMMAND: Command = Command::ObjectInfo;
 }
 
 /// Asks for an object's info; `asked` holds what the kernel is to read, as pointers to fill.
-pub(super) fn info<I: Info>(object: &OwnedFd, mut asked: I) -> io::Result<I> {
-    bpf(&mut ObjectInfo {
+pub(super) fn info<I: Readout>(object: &OwnedFd, mut asked: I) -> io::Result<I> {
+    bpf(&mut InfoByFd {
         bpf_fd: object.as_raw_fd().cast_unsigned(),
         info_len: size_of::<I>() as u32,
         info: (&raw mut asked) as u64,

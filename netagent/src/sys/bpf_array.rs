@@ -7,7 +7,7 @@ use std::{
     path::Path,
 };
 
-use super::bpf::{self, Attributes, Command, Info};
+use super::bpf::{self, Attributes, Command, Readout};
 
 /// `BPF_MAP_TYPE_ARRAY`.
 const ARRAY: u32 = 2;
@@ -15,7 +15,7 @@ const ARRAY: u32 = 2;
 /// `struct bpf_map_info`, its beginning.
 #[repr(C)]
 #[derive(Default)]
-struct MapInfo {
+struct MapShape {
     kind: u32,
     id: u32,
     key_size: u32,
@@ -25,7 +25,7 @@ struct MapInfo {
 }
 
 // SAFETY: plain numbers in the kernel's order.
-unsafe impl Info for MapInfo {}
+unsafe impl Readout for MapShape {}
 
 #[repr(C)]
 struct Element<const WRITE: bool> {
@@ -62,7 +62,7 @@ impl RawArray {
     /// When the pin cannot be opened, or is no array with keys of four bytes.
     pub fn open(pin: &Path) -> io::Result<Self> {
         let fd = bpf::open_pin(pin)?;
-        let info = bpf::info(&fd, MapInfo::default())?;
+        let info = bpf::info(&fd, MapShape::default())?;
         if (info.kind, info.key_size as usize) != (ARRAY, size_of::<u32>()) {
             return Err(io::Error::other("not an array"));
         }

@@ -3,7 +3,7 @@
 
 use std::{io, path::Path};
 
-use super::bpf::{self, Info};
+use super::bpf::{self, Readout};
 
 /// `BPF_LINK_TYPE_TCX`.
 const TCX: u32 = 11;
@@ -11,7 +11,7 @@ const TCX: u32 = 11;
 /// `struct bpf_link_info`, as far as it is the same for all kernels that have tcx.
 #[repr(C, align(8))]
 #[derive(Default)]
-struct LinkInfo {
+struct LinkTarget {
     kind: u32,
     id: u32,
     program_id: u32,
@@ -21,7 +21,7 @@ struct LinkInfo {
 }
 
 // SAFETY: plain numbers in the kernel's order; the union of kinds begins at 16, because it holds 64-bit fields.
-unsafe impl Info for LinkInfo {}
+unsafe impl Readout for LinkTarget {}
 
 /// What a tcx link holds together.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -37,7 +37,7 @@ pub struct TcxLink {
 /// # Errors
 /// When the pin cannot be opened, or is no tcx link.
 pub fn tcx(pin: &Path) -> io::Result<TcxLink> {
-    let link = bpf::info(&bpf::open_pin(pin)?, LinkInfo::default())?;
+    let link = bpf::info(&bpf::open_pin(pin)?, LinkTarget::default())?;
     if link.kind != TCX {
         return Err(io::Error::other("not a tcx link"));
     }

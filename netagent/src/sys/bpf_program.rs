@@ -7,7 +7,7 @@ use std::{
     os::fd::{FromRawFd as _, OwnedFd},
 };
 
-use super::bpf::{self, Attributes, Command, Info};
+use super::bpf::{self, Attributes, Command, Readout};
 
 /// More maps than a program of ours has; of others no more than these are seen.
 const MOST_MAPS: usize = 32;
@@ -15,7 +15,7 @@ const MOST_MAPS: usize = 32;
 /// `struct bpf_prog_info`, its beginning.
 #[repr(C)]
 #[derive(Default)]
-struct ProgramInfo {
+struct ProgramIdentity {
     kind: u32,
     id: u32,
     tag: [u8; 8],
@@ -30,7 +30,7 @@ struct ProgramInfo {
 }
 
 // SAFETY: plain numbers in the kernel's order; of the pointers only `map_ids` has a length beside it, and is valid.
-unsafe impl Info for ProgramInfo {}
+unsafe impl Readout for ProgramIdentity {}
 
 #[repr(C)]
 struct ById {
@@ -94,10 +94,10 @@ pub fn by_id(id: u32) -> io::Result<Option<LoadedProgram>> {
     // SAFETY: the descriptor is new and nobody else's.
     let program = unsafe { OwnedFd::from_raw_fd(fd) };
     let mut map_ids = [0u32; MOST_MAPS];
-    let asked = ProgramInfo {
+    let asked = ProgramIdentity {
         nr_map_ids: MOST_MAPS as u32,
         map_ids: map_ids.as_mut_ptr() as u64,
-        ..ProgramInfo::default()
+        ..ProgramIdentity::default()
     };
     let info = bpf::info(&program, asked)?;
     let count = info.nr_map_ids as usize;

@@ -9,6 +9,7 @@
 mod again;
 mod attach;
 mod bad_pod;
+mod bystander;
 mod crash;
 mod detach;
 mod foreign;

@@ -24,6 +24,10 @@ const OBJECT: &str = "netagent-bpf";
 /// Set by `cargo xtask ci`: a warning in netagent-ebpf fails the build.
 const DENY_WARNINGS: &str = "NETAGENT_EBPF_DENY_WARNINGS";
 
+/// How cargo tells this script of the features that the object has too.
+const FEATURES: [(&str, &str); 2] =
+    [("CARGO_FEATURE_NEXT_ABI", "next-abi"), ("CARGO_FEATURE_NEXT_PROGRAMS", "next-programs")];
+
 fn main() -> ExitCode {
     match build() {
         Ok(()) => ExitCode::SUCCESS,
@@ -82,6 +86,11 @@ fn build_object(out_dir: &Path) -> Result<()> {
         .args(["rustc", "--quiet", "--release", "--package", "netagent-ebpf", "--bin", OBJECT])
         .args(["--target", target, "-Zbuild-std=core", "--target-dir"])
         .arg(&target_dir);
+    for (variable, feature) in FEATURES {
+        if env::var_os(variable).is_some() {
+            cargo.args(["--features", feature]);
+        }
+    }
     if env::var_os(DENY_WARNINGS).is_some() {
         cargo.args(["--", "-Dwarnings"]);
     }

@@ -4,7 +4,7 @@
 //! * [`packet`]: how a program or a test lends its frame to the code below.
 //! * [`wire`]: header fields, read by value, never by reference.
 //! * [`policy`]: frame and port in, verdict out. Pure, so the host tests what the kernel runs.
-//! * [`maps`]: the layouts of the pinned maps. A changed layout needs a new [`ABI_VERSION`].
+//! * [`maps`]: the layouts of the pinned maps. Their rules let versions follow each other.
 //! * [`counters`]: what is counted and under which name.
 //! * [`rule`]: what frames are held to, by name.
 //! * [`address`]: MAC, IPv4 and IPv6 addresses as words.
@@ -18,5 +18,6 @@ pub mod policy;
 pub mod rule;
 pub mod wire;
 
-/// Version of every layout in [`maps`]; part of the pin path, so that two versions never share a map.
-pub const ABI_VERSION: u32 = 2;
+/// Version of the layout of [`maps::Port`]; part of that map's pin, so that two versions never share it. The rules are
+/// in [`maps`].
+pub const ABI_VERSION: u32 = 2 + cfg!(feature = "next-abi") as u32;

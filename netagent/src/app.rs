@@ -8,7 +8,7 @@ use std::{
 
 use anyhow::{Context as _, Result};
 use tokio::signal::unix::{SignalKind, signal};
-use tracing::{error, info};
+use tracing::{error, info, warn};
 
 use crate::{
     api::{self, Socket, v1},
@@ -57,8 +57,19 @@ pub async fn run(options: Options) -> Result<()> {
     );
 
     let mut punted = tokio::spawn(reconcile::serve_punted(ring, Arc::clone(&parts.dhcp)));
+    match ports.watch() {
+        Ok(listening) => {
+            tokio::spawn(async move {
+                let Err(e) = listening.await;
+                error!(error = chain(e), "changes in pods are noticed late from now on");
+            });
+        }
+        // Ports go on without it; a look now and then is what there was before.
+        Err(e) => warn!(error = chain(e), "changes in pods are noticed late"),
+    }
     let known = ports.adopt().await?;
     reconcile::sweep(&parts, &known)?;
+    tokio::spawn(reconcile::release_others(parts));
     info!(adopted = known.len(), "agent is ready");
     for netns in &options.attach {
         if let Err(e) = attach(&ports, netns).await {
@@ -91,6 +102,10 @@ pub async fn run(options: Options) -> Result<()> {
             ended.context("the task that serves the guests panicked")?.context("serve the guests")
         }
     }
+}
+
+fn chain(error: impl std::error::Error + Send + Sync + 'static) -> String {
+    format!("{:#}", anyhow::Error::from(error))
 }
 
 /// Attaches a namespace with default settings.

@@ -26,17 +26,46 @@ const CLI_TIMEOUT: Duration = Duration::from_secs(60);
 /// How much of the log is shown when a test fails.
 const LOG_TAIL_LINES: usize = 60;
 
-/// The agent's binary: `NETAGENT_BIN`, which `cargo xtask` sets after it has built it.
-pub fn binary() -> Result<PathBuf> {
-    let path = env::var_os("NETAGENT_BIN").map(PathBuf::from).ok_or_else(|| {
-        anyhow!(
-            "NETAGENT_BIN is not set: run the tests by `cargo xtask test`, or point it to a built netagent"
-        )
-    })?;
-    if !path.is_file() {
-        bail!("NETAGENT_BIN names {}, which is not a file: build netagent first", path.display());
+/// Which agent: each is named by a variable, which `cargo xtask` sets after it has built it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Version {
+    /// The one that is tested.
+    #[default]
+    This,
+    /// Its next version, with another ABI: netagent's feature `next-abi`.
+    Next,
+    /// The same ABI with other programs: netagent's feature `next-programs`.
+    NextPrograms,
+}
+
+impl Version {
+    /// Its binary.
+    pub fn binary(self) -> Result<PathBuf> {
+        let (variable, build) = match self {
+            Self::This => ("NETAGENT_BIN", "cargo build -p netagent --bin netagent"),
+            Self::Next => {
+                ("NETAGENT_NEXT_BIN", "cargo build -p netagent --bin netagent-next --features next-abi")
+            }
+            Self::NextPrograms => (
+                "NETAGENT_NEXT_PROGRAMS_BIN",
+                "cargo build -p netagent --bin netagent-next-programs --features next-programs",
+            ),
+        };
+        let path = env::var_os(variable).map(PathBuf::from).ok_or_else(|| {
+            anyhow!(
+                "{variable} is not set: run the tests by `cargo xtask test`, or point it to what `{build}` makes"
+            )
+        })?;
+        if !path.is_file() {
+            bail!("{variable} names {}, which is not a file: build it by `{build}`", path.display());
+        }
+        Ok(path)
     }
-    Ok(path)
+}
+
+/// The binary of the agent that is tested.
+pub fn binary() -> Result<PathBuf> {
+    Version::This.binary()
 }
 
 /// How to start an agent.
@@ -119,6 +148,12 @@ impl Agent {
         });
         up.with_context(|| format!("the agent does not start; its log ends:\n{}", self.log_tail()))?;
         self.process = Some(process);
+        Ok(())
+    }
+
+    /// Another version from the next start on, for the agent and the command line alike.
+    pub fn set_version(&mut self, version: Version) -> Result<()> {
+        self.binary = version.binary()?;
         Ok(())
     }
 

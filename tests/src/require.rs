@@ -3,6 +3,8 @@
 
 use std::{env, fs::OpenOptions, path::PathBuf};
 
+use crate::agent::Version;
+
 /// Something a test needs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Need {
@@ -18,6 +20,8 @@ pub enum Need {
     Program(&'static str, &'static str),
     /// `NETAGENT_BIN` names the agent's binary.
     Agent,
+    /// `NETAGENT_NEXT_BIN` and `NETAGENT_NEXT_PROGRAMS_BIN` name the binaries of other versions.
+    OtherAgents,
 }
 
 /// What is missing of `needs`, each in words with the remedy. Empty: all there.
@@ -52,9 +56,15 @@ impl Need {
             Self::Program(program, package) => find_program(program)
                 .is_none()
                 .then(|| format!("{program} is not installed: install the package {package}")),
-            Self::Agent => crate::agent::binary().err().map(|error| format!("{error:#}")),
+            Self::Agent => lacks(&[Version::This]),
+            Self::OtherAgents => lacks(&[Version::Next, Version::NextPrograms]),
         }
     }
+}
+
+fn lacks(versions: &[Version]) -> Option<String> {
+    let errors = versions.iter().filter_map(|version| version.binary().err());
+    errors.map(|error| format!("{error:#}")).reduce(|all, one| format!("{all}; {one}"))
 }
 
 /// Where `program` is: `PATH` first, then the folders that Debian leaves out of a user's `PATH`.

@@ -120,8 +120,14 @@ impl Topology {
         node.sysctl(&format!("ipv6/conf/{HOST_LINK}/accept_dad"), "0")?;
         pod.sysctl(&format!("ipv6/conf/{POD_LINK}/accept_dad"), "0")?;
         node.ip(&format!("link set {HOST_LINK} up"))?;
-        pod.ip(&format!("link set {POD_LINK} up"))?;
         node.ip(&format!("address add {OUTSIDE4}/32 dev lo"))?;
+        self.address_again()
+    }
+
+    /// Gives the pod's link its addresses and routes, as after it was made anew.
+    pub fn address_again(&self) -> Result<()> {
+        let Self { pod, spec, .. } = self;
+        pod.ip(&format!("link set {POD_LINK} up"))?;
         if spec.ipv4 {
             self.address(&Family {
                 gateway: GATEWAY4.to_string(),

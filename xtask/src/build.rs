@@ -18,6 +18,19 @@ pub(crate) fn agent() -> Result<PathBuf> {
     executables.into_iter().next().context("cargo built no executable of netagent")
 }
 
+/// Agents that differ from [`agent`] as another version would, for tests of upgrades: the variable by which a test finds
+/// each, and its executable.
+pub(crate) fn other_agents() -> Result<[(&'static str, PathBuf); 2]> {
+    let build = |bin: &str, feature: &str| {
+        let words = ["build", "--package", "netagent", "--bin", bin, "--features", feature];
+        executables(&words)?.into_iter().next().with_context(|| format!("cargo built no executable {bin}"))
+    };
+    Ok([
+        ("NETAGENT_NEXT_BIN", build("netagent-next", "next-abi")?),
+        ("NETAGENT_NEXT_PROGRAMS_BIN", build("netagent-next-programs", "next-programs")?),
+    ])
+}
+
 /// A test binary of the tests crate, not run.
 pub(crate) fn test_binary(target: &str) -> Result<PathBuf> {
     let executables = executables(&["test", "--package", "netagent-tests", "--test", target, "--no-run"])?;

@@ -44,21 +44,30 @@ pub const SELF_TEST_SHIFT: u32 = 8;
 
 /// Settings and identity of one port. Written by the agent alone; also what the agent finds again after a restart.
 ///
-/// What every frame is compared with comes first, so that it shares cache lines. A packet that meets a half-written
+/// Behind the head, which never changes, comes what every frame is compared with, so that it shares cache lines. A packet that meets a half-written
 /// update sees a mix of the old and the new settings, both of which were allowed.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Pod, Zeroable)]
 pub struct Port {
+    /// `st_dev` of the network namespace.
+    pub netns_dev: u64,
+    /// `st_ino` of the network namespace.
+    pub netns_ino: u64,
     /// [`ACTIVE`], [`PEER`], [`OWNS_CLSACT`], [`SELF_TEST`] and which of the lists below are not empty.
     pub flags: u32,
-    /// The rules that are switched off, by [`Rule::bit`].
-    pub guard_off: u32,
     /// The pod link, in the port's namespace.
     pub pod_ifindex: u32,
     /// The tap, in the port's namespace.
     pub tap_ifindex: u32,
     /// MTU of the pod link in bytes, without the Ethernet header.
     pub mtu: u32,
+    /// Name of the pod link, padded with zeros.
+    pub pod_ifname: [u8; 16],
+    /// What a next version might bring: it moves all that follows the head.
+    #[cfg(feature = "next-abi")]
+    pub next: [u8; 32],
+    /// The rules that are switched off, by [`Rule::bit`].
+    pub guard_off: u32,
     /// Unused; keeps the fields below aligned.
     pub reserved: u32,
     /// The guest's MAC.
@@ -83,15 +92,23 @@ pub struct Port {
     pub vlans: [u16; MAX_VLANS],
     /// EtherTypes that pass beside IPv4, ARP and IPv6, in host order; unused places are 0.
     pub ethertypes: [u16; MAX_ETHERTYPES],
-    /// Name of the pod link, padded with zeros.
-    pub pod_ifname: [u8; 16],
-    /// `st_dev` of the network namespace.
-    pub netns_dev: u64,
-    /// `st_ino` of the network namespace.
-    pub netns_ino: u64,
 }
 
-const _: () = assert!(size_of::<Port>() == 680 && align_of::<Port>() == 8);
+const _: () = assert!(size_of::<Port>() == 680 + if cfg!(feature = "next-abi") { 32 } else { 0 });
+const _: () = assert!(align_of::<Port>() == 8);
+
+/// Bytes of [`Port`] that are the same in every version: whose the slot is, the devices, and what of [`Port::flags`]
+/// is checked below.
+pub const HEAD: usize = 48;
+
+const _: () = {
+    use core::mem::offset_of;
+    assert!(offset_of!(Port, netns_dev) == 0 && offset_of!(Port, netns_ino) == 8);
+    assert!(offset_of!(Port, flags) == 16 && offset_of!(Port, pod_ifindex) == 20);
+    assert!(offset_of!(Port, tap_ifindex) == 24 && offset_of!(Port, mtu) == 28);
+    assert!(offset_of!(Port, pod_ifname) == 32 && HEAD == 32 + 16);
+    assert!(ACTIVE == 1 && PEER == 2 && OWNS_CLSACT == 4);
+};
 
 /// The list has no place left.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -9,14 +9,23 @@ use super::{ids::PortId, program::Program};
 /// Directory of all pins below the BPF filesystem.
 pub const PIN_ROOT: &str = "netagent";
 
+const PORTS_MAP: &str = "PORTS-v";
+
 /// Priority of our cls_bpf filters; part of what tells them from others'.
 pub const FILTER_PRIORITY: u16 = 0x4e41;
 /// Handle of our cls_bpf filters.
 pub const FILTER_HANDLE: u32 = 1;
 
-/// Name of the directory with all pins of this ABI, below [`PIN_ROOT`].
-pub fn abi_directory(abi: u32) -> String {
-    format!("v{abi}")
+/// Name of the pin of the map with the ports' settings, below [`PIN_ROOT`]: each version of its layout has its own.
+pub fn ports_map(abi: u32) -> String {
+    format!("{PORTS_MAP}{abi}")
+}
+
+/// The version in the name of a pin that holds ports' settings; `None` for any other name.
+pub fn ports_map_version(name: &str) -> Option<u32> {
+    let abi = name.strip_prefix(PORTS_MAP)?.parse().ok()?;
+    // `PORTS-v+1` and `PORTS-v01` are numbers, but not names that we make.
+    (ports_map(abi) == name).then_some(abi)
 }
 
 /// Name of a port's tcx link pin, below the directory of the port.
@@ -60,5 +69,13 @@ mod tests {
         assert_eq!(port_directory(&port), "4026532281-eth0%100");
         assert_eq!(port_of_directory(&port_directory(&port)), Some(port));
         assert_eq!(port_of_directory("PORTS"), None);
+    }
+
+    #[test]
+    fn only_names_that_we_make_are_maps_of_ports() {
+        assert_eq!(ports_map_version(&ports_map(7)), Some(7));
+        for other in ["PORTS", "PORTS-v", "PORTS-v01", "PORTS-v+1", "PORTS-v7x", "ports"] {
+            assert_eq!(ports_map_version(other), None, "{other}");
+        }
     }
 }

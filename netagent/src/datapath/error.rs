@@ -64,6 +64,29 @@ pub enum DatapathError {
         #[source]
         source: Box<aya::maps::MapError>,
     },
+    /// A loaded program could not be looked up.
+    #[error("look up the program with id {id}")]
+    Program {
+        /// Its id in the kernel.
+        id: u32,
+        /// Why not.
+        #[source]
+        source: io::Error,
+    },
+    /// The loaded programs could not be listed.
+    #[error("list the loaded programs")]
+    Programs(#[source] io::Error),
+    /// Another version's map could not be used.
+    #[error("{operation} {path}, which another version of netagent left")]
+    OtherMap {
+        /// What was tried.
+        operation: &'static str,
+        /// Its pin.
+        path: PathBuf,
+        /// Why not.
+        #[source]
+        source: io::Error,
+    },
     /// Attaching failed.
     #[error("attach {program} to {ifname}")]
     Attach {

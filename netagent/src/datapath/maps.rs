@@ -9,9 +9,9 @@ use netagent_common::{
     maps::{ACTIVE, Bucket, Learned, MAX_PORTS, Port},
 };
 
-use super::{DatapathError, Pins};
+use super::{DatapathError, Pins, other_abi::OtherPorts};
 
-const PORTS: &str = "PORTS";
+pub(super) const PORTS: &str = "PORTS";
 const COUNTERS: &str = "COUNTERS";
 const BUCKETS: &str = "BUCKETS";
 const LEARNED: &str = "LEARNED";
@@ -36,6 +36,7 @@ pub struct Maps {
     counters: Mutex<PerCpuArray<MapData, RawCounters>>,
     buckets: Mutex<Array<MapData, RawBucket>>,
     learned: Mutex<Array<MapData, RawLearned>>,
+    others: Mutex<Vec<OtherPorts>>,
 }
 
 impl Maps {
@@ -44,7 +45,7 @@ impl Maps {
             |name: &'static str| MapData::from_pin(pins.map(name)).map_err(DatapathError::map("open", name));
         let info =
             MapInfo::from_pin(pins.map(PORTS)).map_err(DatapathError::map("read the layout of", PORTS))?;
-        Ok(Self {
+        let maps = Self {
             ports_id: info.id(),
             ports: Mutex::new(
                 Array::try_from(aya::maps::Map::Array(pinned(PORTS)?))
@@ -62,7 +63,41 @@ impl Maps {
                 Array::try_from(aya::maps::Map::Array(pinned(LEARNED)?))
                     .map_err(DatapathError::map("open", LEARNED))?,
             ),
-        })
+            others: Mutex::new(OtherPorts::open_all(pins)?),
+        };
+        maps.take_over()?;
+        Ok(maps)
+    }
+
+    /// Gives every port of another version its slot here, before a slot is given to anybody else. The settings follow
+    /// when the port is wired; until then its programs read the other map.
+    fn take_over(&self) -> Result<(), DatapathError> {
+        for other in held(&self.others).iter() {
+            for (slot, head) in other.heads()? {
+                if slot < MAX_PORTS && self.entry(slot)?.is_none() {
+                    self.write_entry(slot, &head)?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Lets go of other versions' settings that no program reads any more; returns how many are still read. Those stay,
+    /// and so do their ports on the other version's programs.
+    ///
+    /// # Errors
+    /// When programs cannot be listed or a pin not removed.
+    pub fn release_others(&self) -> Result<usize, DatapathError> {
+        let mut others = held(&self.others);
+        if others.is_empty() {
+            return Ok(0);
+        }
+        let used = super::other_abi::maps_in_use()?;
+        for other in others.iter().filter(|other| !used.contains(&other.id())) {
+            other.remove()?;
+        }
+        others.retain(|other| used.contains(&other.id()));
+        Ok(others.len())
     }
 
     /// Whether a program with these maps reads the settings that are written here, and those of `slot`.
@@ -132,6 +167,8 @@ impl Maps {
     pub fn erase_entry(&self, slot: u32) -> Result<(), DatapathError> {
         // Settings first: a program that still runs drops everything from now on.
         held(&self.ports).set(slot, [0; size_of::<Port>()], 0).map_err(DatapathError::map("write", PORTS))?;
+        // In every version's map: after a rollback the slot must not seem to be this port's.
+        held(&self.others).iter().try_for_each(|other| other.clear(slot))?;
         let mut counters = held(&self.counters);
         let cpus = counters.get(&slot, 0).map_err(DatapathError::map("read", COUNTERS))?.len();
         let zero = PerCpuValues::try_from(vec![[0; size_of::<PortCounters>()]; cpus])

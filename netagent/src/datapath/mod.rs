@@ -4,6 +4,7 @@
 mod error;
 mod maps;
 mod object;
+mod other_abi;
 mod pins;
 mod programs;
 mod punt;

@@ -1,5 +1,8 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! Where things are pinned: `BPFFS/netagent/v<ABI>/{PORTS,…,ports/<port>/{from_vm,to_vm}}`.
+//! Where things are pinned: `BPFFS/netagent/{PORTS-v<ABI>,COUNTERS,BUCKETS,PUNT,ports/<port>/<program>}`.
+//!
+//! Nothing of a link or a counter depends on the ABI, so all versions share their pins. An upgrade puts a program under
+//! a link where it is: there is nothing to move, and nothing to be found half moved.
 
 use std::{
     fs, io,
@@ -8,14 +11,14 @@ use std::{
 
 use netagent_common::ABI_VERSION;
 
-use super::DatapathError;
+use super::{DatapathError, maps::PORTS};
 use crate::core::{
     ids::PortId,
     owned::{self, PIN_ROOT},
     program::Program,
 };
 
-/// The paths of all pins of this ABI.
+/// The paths of all pins.
 #[derive(Clone, Debug)]
 pub struct Pins {
     directory: PathBuf,
@@ -24,7 +27,7 @@ pub struct Pins {
 impl Pins {
     /// The pins below a BPF filesystem.
     pub fn below(bpffs: &Path) -> Self {
-        Self { directory: bpffs.join(PIN_ROOT).join(owned::abi_directory(ABI_VERSION)) }
+        Self { directory: bpffs.join(PIN_ROOT) }
     }
 
     /// The directory that holds all of them.
@@ -32,9 +35,24 @@ impl Pins {
         &self.directory
     }
 
-    /// A map's pin.
+    /// A map's pin. The settings of ports are the one thing whose layout changes; see
+    /// [`maps`](netagent_common::maps).
     pub fn map(&self, name: &str) -> PathBuf {
-        self.directory.join(name)
+        match name {
+            PORTS => self.directory.join(owned::ports_map(ABI_VERSION)),
+            _ => self.directory.join(name),
+        }
+    }
+
+    /// The pins of other versions' maps of ports.
+    ///
+    /// # Errors
+    /// When the directory cannot be read.
+    pub(super) fn other_ports_maps(&self) -> Result<Vec<PathBuf>, DatapathError> {
+        let is_other = |name: &str| owned::ports_map_version(name).is_some_and(|abi| abi != ABI_VERSION);
+        let mut found: Vec<_> = names(&self.directory)?.into_iter().filter(|name| is_other(name)).collect();
+        found.sort();
+        Ok(found.into_iter().map(|name| self.directory.join(name)).collect())
     }
 
     /// The pin of a port's tcx link.
@@ -55,19 +73,8 @@ impl Pins {
     /// # Errors
     /// When the directory cannot be read.
     pub fn pinned_ports(&self) -> Result<Vec<PortId>, DatapathError> {
-        let failed = |source| DatapathError::Pin { operation: "list", path: self.ports(), source };
-        let entries = match fs::read_dir(self.ports()) {
-            Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
-            other => other.map_err(failed)?,
-        };
-        let mut ports = Vec::new();
-        for entry in entries {
-            // A name that is no port's is not ours.
-            if let Some(id) = entry.map_err(failed)?.file_name().to_str().and_then(owned::port_of_directory) {
-                ports.push(id);
-            }
-        }
-        Ok(ports)
+        // A name that is no port's is not ours.
+        Ok(names(&self.ports())?.iter().filter_map(|name| owned::port_of_directory(name)).collect())
     }
 
     /// Removes a port's directory if it is empty, as after an attach that failed.
@@ -90,16 +97,9 @@ impl Pins {
     /// # Errors
     /// When the file cannot be removed.
     pub fn remove_link(&self, port: &PortId, program: Program) -> Result<(), DatapathError> {
-        let path = self.link(port, program);
-        match fs::remove_file(&path) {
-            Err(e) if e.kind() != io::ErrorKind::NotFound => {
-                Err(DatapathError::Pin { operation: "remove", path, source: e })
-            }
-            _ => {
-                self.remove_port(port);
-                Ok(())
-            }
-        }
+        remove(&self.link(port, program))?;
+        self.remove_port(port);
+        Ok(())
     }
 
     /// Removes the port's directory when no pin is left in it; somebody else may have taken the pins out.
@@ -108,8 +108,8 @@ impl Pins {
         let _ = fs::remove_dir(self.port(port));
     }
 
-    /// Removes everything of this ABI, maps included: what programs are still attached by filters lose their settings
-    /// with the last of them. Directories that hold somebody else's files stay.
+    /// Removes everything, the maps of all versions included: what programs are still attached by filters lose their
+    /// settings with the last of them. Directories that hold somebody else's files stay.
     ///
     /// # Errors
     /// When something of ours cannot be removed.
@@ -119,9 +119,11 @@ impl Pins {
                 self.remove_link(&port, program)?;
             }
         }
+        for path in self.other_ports_maps()? {
+            remove(&path)?;
+        }
         self.remove_maps()?;
-        let root = self.directory.parent();
-        for directory in [Some(self.ports().as_path()), Some(&self.directory), root].into_iter().flatten() {
+        for directory in [self.ports().as_path(), &self.directory] {
             match fs::remove_dir(directory) {
                 Err(e) if !matches!(e.kind(), io::ErrorKind::NotFound | io::ErrorKind::DirectoryNotEmpty) => {
                     let path = directory.to_owned();
@@ -133,20 +135,35 @@ impl Pins {
         Ok(())
     }
 
-    /// Removes the pins of the maps. What has them open goes on using them.
+    /// Removes the pins of this version's maps. What has them open goes on using them.
     ///
     /// # Errors
     /// When a pin cannot be removed.
     pub fn remove_maps(&self) -> Result<(), DatapathError> {
-        for name in super::maps::NAMES {
-            let path = self.map(name);
-            match fs::remove_file(&path) {
-                Err(e) if e.kind() != io::ErrorKind::NotFound => {
-                    return Err(DatapathError::Pin { operation: "remove", path, source: e });
-                }
-                _ => {}
-            }
-        }
-        Ok(())
+        super::maps::NAMES.iter().try_for_each(|name| remove(&self.map(name)))
     }
+}
+
+/// Removes a pin; one that is gone is as good.
+pub(super) fn remove(path: &Path) -> Result<(), DatapathError> {
+    match fs::remove_file(path) {
+        Err(source) if source.kind() != io::ErrorKind::NotFound => {
+            Err(DatapathError::Pin { operation: "remove", path: path.to_owned(), source })
+        }
+        _ => Ok(()),
+    }
+}
+
+/// What is in a directory; nothing when it is not there. A name that is not UTF-8 is not ours.
+fn names(directory: &Path) -> Result<Vec<String>, DatapathError> {
+    let failed = |source| DatapathError::Pin { operation: "list", path: directory.to_owned(), source };
+    let entries = match fs::read_dir(directory) {
+        Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        other => other.map_err(failed)?,
+    };
+    let mut names = Vec::new();
+    for entry in entries {
+        names.extend(entry.map_err(failed)?.file_name().into_string());
+    }
+    Ok(names)
 }

@@ -8,7 +8,6 @@ use aya::{
     programs::{
         LinkOrder, ProgramError, SchedClassifier, TcAttachType,
         links::{FdLink, LinkError, PinnedLink},
-        loaded_programs,
         tc::{NlOptions, SchedClassifierLink, TcAttachOptions},
     },
 };
@@ -21,7 +20,11 @@ use crate::{
         program::{Program, Side},
         tier::Hook,
     },
-    sys::{bpf_link, netns::Netns},
+    sys::{
+        bpf_link::{self, TcxLink},
+        bpf_program,
+        netns::Netns,
+    },
 };
 
 /// A port's pinned tcx link.
@@ -29,7 +32,7 @@ use crate::{
 pub enum LinkPin {
     /// No pin.
     Absent,
-    /// A pin of a link whose device is gone.
+    /// A pin of a link whose device is gone, or that somebody detached.
     Severed,
     /// Attached to a device.
     Attached {
@@ -64,16 +67,13 @@ impl Datapath {
     /// When the pin cannot be read.
     pub fn link_pin(&self, port: &PortId, program: Program) -> Result<LinkPin, DatapathError> {
         let path = self.pins().link(port, program);
-        if !path.exists() {
-            return Ok(LinkPin::Absent);
-        }
-        let failed = |source| DatapathError::Pin { operation: "read the link", path: path.clone(), source };
-        let Some(ifindex) = bpf_link::attached_ifindex(&path).map_err(failed)? else {
-            return Ok(LinkPin::Severed);
+        let link = match bpf_link::tcx(&path) {
+            Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(LinkPin::Absent),
+            other => other,
         };
-        let link = FdLink::from(PinnedLink::from_pin(&path).map_err(|e| failed(io::Error::other(e)))?);
-        let info = link.info().map_err(|e| failed(io::Error::other(e)))?;
-        Ok(LinkPin::Attached { ifindex, program_id: info.program_id() })
+        let TcxLink { ifindex, program_id } =
+            link.map_err(|source| DatapathError::Pin { operation: "read the link", path, source })?;
+        Ok(ifindex.map_or(LinkPin::Severed, |ifindex| LinkPin::Attached { ifindex, program_id }))
     }
 
     /// Whether a program in the kernel is this agent's `program` for `slot`, on this agent's maps. The tag alone does
@@ -82,20 +82,12 @@ impl Datapath {
     /// # Errors
     /// When programs or maps cannot be read.
     pub fn is_current(&self, program: Program, program_id: u32, slot: u32) -> Result<bool, DatapathError> {
-        let failed = |e| DatapathError::Load { program, source: Box::new(e) };
-        // aya finds a program by its id only among all of them.
-        for info in loaded_programs() {
-            let info = info.map_err(failed)?;
-            if info.id() != program_id {
-                continue;
-            }
-            if info.tag() != self.tag(program) {
-                return Ok(false);
-            }
-            let maps = info.map_ids().map_err(failed)?.unwrap_or_default();
-            return self.maps().belongs_to_slot(&maps, slot);
+        let failed = |source| DatapathError::Program { id: program_id, source };
+        let Some(loaded) = bpf_program::by_id(program_id).map_err(failed)? else { return Ok(false) };
+        if loaded.tag != self.tag(program) {
+            return Ok(false);
         }
-        Ok(false)
+        self.maps().belongs_to_slot(&loaded.map_ids, slot)
     }
 
     /// Whether somebody else has a tcx program on the egress of the port's pod link, `ifname`.
@@ -173,7 +165,7 @@ fn attach_here(
 ) -> Result<(), ProgramError> {
     let classifier = classifier(&mut ebpf, program)?;
     let options = match hook {
-        Hook::Tcx => TcAttachOptions::TcxOrder(LinkOrder::default()),
+        Hook::Tcx => TcAttachOptions::TcxOrder(order(program)),
         Hook::Clsact => TcAttachOptions::Netlink(NlOptions {
             priority: FILTER_PRIORITY,
             handle: FILTER_HANDLE.into(),
@@ -224,6 +216,17 @@ fn keep(link: SchedClassifierLink, hook: Hook, pin: &Path) -> Result<(), Program
         Hook::Clsact => std::mem::forget(link),
     }
     Ok(())
+}
+
+/// Where a program goes among others' on its hook. What stands behind it sees only what it lets pass: nothing that it
+/// redirects or drops.
+fn order(program: Program) -> LinkOrder {
+    match program {
+        // The tap is ours, and nothing that the guest sends is to be taken past the guard.
+        Program::FromVm => LinkOrder::first(),
+        // What the CNI or others have put on the pod link goes on seeing all of it.
+        Program::FromPod | Program::ToVm => LinkOrder::last(),
+    }
 }
 
 fn side(program: Program) -> TcAttachType {

@@ -6,6 +6,7 @@
 mod address;
 mod error;
 mod link;
+mod monitor;
 mod netfilter;
 mod peer;
 mod route;
@@ -15,6 +16,7 @@ use std::{future::Future, time::Duration};
 
 pub use error::NetlinkError;
 pub use link::{LinkState, PeerLink, TunState};
+pub use monitor::{Change, Monitor, MonitorError, NsId, Numbering};
 pub use netfilter::{BaseChain, base_chains_here};
 use rtnetlink::{Handle, sys::AsyncSocket as _};
 pub use tc::{BpfFilter, IngressQdisc};

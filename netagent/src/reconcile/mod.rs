@@ -16,6 +16,7 @@ mod punt;
 mod slots;
 mod store;
 mod tend;
+mod watch;
 
 use std::sync::Arc;
 
@@ -24,7 +25,7 @@ pub use apply::StepError;
 pub use cleanup::{CleanUpError, CleanedUp, LeftBehind, take_all_off};
 pub use discover::DiscoverError;
 pub use error::PassError;
-pub use orphans::sweep;
+pub use orphans::{release_others, sweep};
 pub use pass::{Look, Pass, Session, Wired};
 pub use port::{PassFailure, PortState, PortStatus};
 pub use ports::{PortLookup, Ports, RequestError};

@@ -1,15 +1,18 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! Entries and pins that no ask speaks for, as after somebody emptied the state directory.
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, time::Duration};
 
 use tracing::warn;
 
-use super::Parts;
+use super::{Parts, ports::chain};
 use crate::{
     core::{desired::entry_id, ids::PortId, program::Program, tier::Hook},
     datapath::{DatapathError, LinkPin},
 };
+
+/// First and longest wait between two looks for programs of another version; it doubles in between.
+const RELEASE_LOOK: (Duration, Duration) = (Duration::from_millis(20), Duration::from_secs(60));
 
 /// Removes what is left of ports that are not in `known`. A port whose devices live is left as it is, forwarding:
 /// without its ask its namespace cannot be found, and taking the programs off a living tap would let the guest send
@@ -47,4 +50,19 @@ pub fn sweep(parts: &Parts, known: &BTreeSet<PortId>) -> Result<(), DatapathErro
         }
     }
     Ok(())
+}
+
+/// Lets go of what another version left, once the last of its programs has gone: replaced ones go some time after,
+/// those of a port that cannot be wired when it can. Ends with the last of it.
+pub async fn release_others(parts: Parts) {
+    let mut wait = RELEASE_LOOK.0;
+    loop {
+        match parts.datapath.maps().release_others() {
+            Ok(0) => return,
+            Ok(_) => {}
+            Err(error) => warn!(error = chain(error), "could not let go of what another version left"),
+        }
+        tokio::time::sleep(wait).await;
+        wait = (wait * 2).min(RELEASE_LOOK.1);
+    }
 }

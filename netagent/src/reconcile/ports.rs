@@ -3,6 +3,7 @@
 
 use std::{
     collections::BTreeMap,
+    convert::Infallible,
     path::Path,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant},
@@ -15,9 +16,11 @@ use super::{
     Parts, PassError, PortStatus, StoreError,
     pass::{Pass, Session, cookie},
     port::{PassFailure, Port, Turn},
+    watch::Watch,
 };
 use crate::{
     core::{ids::PortId, plan::Step, spec::PortSpec},
+    netlink::MonitorError,
     sys::netns::{Netns, NetnsError},
 };
 
@@ -35,6 +38,7 @@ pub struct Ports {
     pub(super) resync: Duration,
     ports: Arc<Mutex<BTreeMap<PortId, Arc<Port>>>>,
     passes: Arc<Semaphore>,
+    watch: Arc<Watch>,
 }
 
 /// A port, its ask and its standing.
@@ -103,12 +107,40 @@ pub enum RequestError {
 impl Ports {
     /// No ports yet.
     pub fn new(parts: Parts, resync: Duration) -> Self {
-        Self { parts, resync, ports: Arc::default(), passes: Arc::new(Semaphore::new(PASSES)) }
+        Self {
+            parts,
+            resync,
+            ports: Arc::default(),
+            passes: Arc::new(Semaphore::new(PASSES)),
+            watch: Arc::default(),
+        }
     }
 
     /// What the ports work with.
     pub fn parts(&self) -> &Parts {
         &self.parts
+    }
+
+    /// Hears of changes in the ports' namespaces from now on, and looks at a port as soon as there is one. Without it
+    /// they are noticed at the next look.
+    ///
+    /// # Errors
+    /// When the kernel refuses.
+    pub fn watch(
+        &self,
+    ) -> Result<impl Future<Output = Result<Infallible, MonitorError>> + use<>, MonitorError> {
+        let monitor = self.watch.open()?;
+        let ports = self.clone();
+        Ok(async move { ports.watch.listen(monitor, |id| ports.stir(id)).await })
+    }
+
+    /// `None` stands for all.
+    fn stir(&self, id: Option<&PortId>) {
+        let ports = self.ports();
+        match id {
+            Some(id) => ports.get(id).into_iter().for_each(|port| port.stir()),
+            None => ports.values().for_each(|port| port.stir()),
+        }
     }
 
     /// Wires a port, and returns when it is ready. Asking again changes what can be changed. A new port that cannot be
@@ -241,6 +273,8 @@ impl Ports {
     pub(super) async fn pass(&self, port: &Arc<Port>, turn: &Turn) -> Result<Pass, PassFailure> {
         // Closed never: the semaphore lives as long as this.
         let _permit = self.passes.acquire().await;
+        // Before the look: what changes after it is heard of.
+        self.watch.add(port).await;
         port.pass(turn).await
     }
 
@@ -284,6 +318,7 @@ impl Ports {
     /// Only with the port's turn, and only when nothing of it is left but what this agent did not make.
     pub(super) fn forget(&self, port: &Arc<Port>) -> Result<(), StoreError> {
         self.ports().remove(port.id());
+        self.watch.remove(port);
         self.release_unwritten_slot(port.id());
         self.parts.store.forget(port.id())
     }

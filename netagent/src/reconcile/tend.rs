@@ -61,7 +61,7 @@ impl Ports {
             let mut next = Instant::now() + jittered(ports.resync);
             let mut failures = 0;
             loop {
-                port.due(next).await;
+                port.due(next, failures).await;
                 let turn = port.turn().await;
                 if !ports.is_current(&port) {
                     return;

@@ -4,8 +4,12 @@
 //! The only module with `unsafe`, `ioctl` and `setns`.
 #![expect(unsafe_code, reason = "system calls without a safe wrapper live here and nowhere else")]
 
+mod bpf;
+pub mod bpf_array;
 pub mod bpf_link;
+pub mod bpf_program;
 pub mod bpffs;
+pub mod netlink_events;
 pub mod netns;
 pub mod netns_cookie;
 pub mod packet_socket;

@@ -142,6 +142,11 @@ impl Netns {
         &self.path
     }
 
+    /// Its descriptor's number, for requests that name a namespace by it. Valid as long as this is held.
+    pub fn descriptor(&self) -> u32 {
+        self.fd.as_raw_fd().cast_unsigned()
+    }
+
     /// Runs `job` inside the namespace, on a thread of its own that ends with it: there is nothing to restore.
     ///
     /// # Errors

@@ -9,6 +9,7 @@
 mod again;
 mod attach;
 mod bad_pod;
+mod bystander;
 mod crash;
 mod detach;
 mod foreign;
@@ -32,6 +33,7 @@ mod spoof;
 mod start;
 mod tier;
 mod traces;
+mod upgrade;
 mod vectors;
 mod wired;
 

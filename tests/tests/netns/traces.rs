@@ -67,7 +67,7 @@ pub(crate) fn port_pins(agent: &Agent) -> Result<Vec<String>> {
     let pins = agent.bpffs().pins()?;
     let mut found: Vec<String> =
         pins.iter().map(|p| p.display().to_string()).filter(|p| p.contains("/ports/")).collect();
-    if let Some(map) = pins.iter().find(|p| p.ends_with("PORTS")) {
+    if let Some(map) = pins.iter().find(|p| is_ports_map(p)) {
         let ports = map.with_file_name("ports");
         if ports.is_dir() {
             for entry in ports.read_dir().with_context(|| format!("cannot list {}", ports.display()))? {
@@ -78,10 +78,15 @@ pub(crate) fn port_pins(agent: &Agent) -> Result<Vec<String>> {
     Ok(found)
 }
 
+/// `PORTS-v<ABI>`.
+fn is_ports_map(pin: &Path) -> bool {
+    pin.file_name().and_then(|name| name.to_str()).is_some_and(|name| name.starts_with("PORTS-v"))
+}
+
 /// Slots of the map of ports that are not all zero, as bpftool sees them.
 pub(crate) fn entries_in_use(agent: &Agent) -> Result<Vec<String>> {
     let pins = agent.bpffs().pins()?;
-    let Some(map) = pins.iter().find(|p| p.ends_with("PORTS")) else { return Ok(Vec::new()) };
+    let Some(map) = pins.iter().find(|p| is_ports_map(p)) else { return Ok(Vec::new()) };
     let dump = dump(map)?;
     let entries = dump.as_array().ok_or_else(|| anyhow!("bpftool printed no list"))?;
     if entries.is_empty() {

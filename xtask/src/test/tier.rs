@@ -85,6 +85,7 @@ impl Tier {
                 return Ok((counts, Ending::Skipped { missing }));
             }
         };
+        let others = if self == Self::Netns { build::other_agents()?.to_vec() } else { Vec::new() };
         privilege.warm_up().map_err(|reason| anyhow::anyhow!("tier {}: {reason}", self.name()))?;
         let kept: Vec<_> =
             ["PATH", "CI", "RUST_LOG", "RUST_BACKTRACE", "CARGO_TARGET_DIR", "XDG_CACHE_HOME", "HOME"]
@@ -94,7 +95,8 @@ impl Tier {
         let environment = kept
             .iter()
             .map(|(name, value)| (*name, value.as_os_str()))
-            .chain([("NETAGENT_BIN", agent.as_os_str())]);
+            .chain([("NETAGENT_BIN", agent.as_os_str())])
+            .chain(others.iter().map(|(name, binary)| (*name, binary.as_os_str())));
         let mut command = privilege.command(&binary, environment);
         // As cargo does it: the folder of the package.
         command.current_dir(workspace::root().join("tests")).arg("--include-ignored");

@@ -13,7 +13,7 @@ const COLUMNS: [&str; 12] = [
     "bpf tests",
     "netns tests",
     "takes",
-    "forwards and guards",
+    "forwards",
     "real guest's lease",
     "TCP in/out Mbit/s",
     "time",
@@ -77,7 +77,7 @@ impl fmt::Display for Report {
             write!(f, "{name:<21}")?;
             for row in &rows {
                 // Wide tables break on a terminal: kernels are columns here, and there are few of them.
-                write!(f, "{:<28}", row.get(column).map_or("-", String::as_str))?;
+                write!(f, " {:<28}", row.get(column).map_or("-", String::as_str))?;
             }
             writeln!(f)?;
         }

@@ -67,11 +67,12 @@ impl Datapath {
     /// When the pin cannot be read.
     pub fn link_pin(&self, port: &PortId, program: Program) -> Result<LinkPin, DatapathError> {
         let path = self.pins().link(port, program);
-        if !path.exists() {
-            return Ok(LinkPin::Absent);
-        }
-        let failed = |source| DatapathError::Pin { operation: "read the link", path: path.clone(), source };
-        let TcxLink { ifindex, program_id } = bpf_link::tcx(&path).map_err(failed)?;
+        let link = match bpf_link::tcx(&path) {
+            Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(LinkPin::Absent),
+            other => other,
+        };
+        let TcxLink { ifindex, program_id } =
+            link.map_err(|source| DatapathError::Pin { operation: "read the link", path, source })?;
         Ok(ifindex.map_or(LinkPin::Severed, |ifindex| LinkPin::Attached { ifindex, program_id }))
     }
 

@@ -17,8 +17,8 @@ use crate::{
     sys::netns::Netns,
 };
 
-/// How often a port is looked at for what nobody tells of: its namespace gone, a tcx link unpinned or detached. For a
-/// thousand ports that is about one per cent of a CPU.
+/// How often a port is looked at for what nobody tells of: its namespace gone, a tcx link unpinned or detached. A link
+/// costs less than 10 us, so a thousand ports take at most 3 % of a CPU.
 const ALIVE_CHECK: Duration = Duration::from_secs(1);
 /// How long the changes of others are left to become whole before the port is looked at, and how long after a look they
 /// have to wait: a link that comes and goes must not keep the agent busy.

@@ -17,7 +17,9 @@ use netagent_tests::{
 
 use crate::{
     require_netns,
-    scene::{SOON, Scene, TAP, number},
+    scene::{self, SOON, Scene, TAP, number},
+    snapshot::Snapshot,
+    traces,
 };
 
 /// Packets a second, each way.
@@ -27,7 +29,8 @@ const SOME: u64 = 500;
 /// The versions in turn: every pair of neighbours differs in ABI, in programs, or in both.
 const TURNS: [Version; 4] = [Version::Next, Version::This, Version::NextPrograms, Version::This];
 
-fn scene(without_tcx: bool) -> Result<Scene> {
+/// A port that is not in the first slot, though that is free: whoever does not know its slot gives it another.
+fn scene(without_tcx: bool) -> Result<(Scene, Snapshot)> {
     let mut builder = Agent::builder();
     if without_tcx {
         builder = builder.arg("--without").arg("tcx");
@@ -40,8 +43,12 @@ fn scene(without_tcx: bool) -> Result<Scene> {
     }
     let mac = scene.topology.pod_mac()?;
     scene.node().ip(&format!("neigh replace {POD4} lladdr {mac} dev {HOST_LINK} nud permanent"))?;
+    let before = Snapshot::take(scene.pod())?;
+    let neighbour = Pod::default().build()?;
+    scene::attach(&scene.agent, &neighbour, &[])?;
     scene.attach(&[])?;
-    Ok(scene)
+    scene::detach(&scene.agent, &neighbour)?;
+    Ok((scene, before))
 }
 
 fn wait_more(load: &Load, what: &str) -> Result<()> {
@@ -98,7 +105,7 @@ fn assert_whole(scene: &Scene, carried: &Carried, what: &str) {
 
 /// One version after the other, each change a stop and a start; every fifth stop is a SIGKILL.
 fn changes(without_tcx: bool, count: usize) {
-    let mut scene = scene(without_tcx).unwrap();
+    let (mut scene, before) = scene(without_tcx).unwrap();
     let load = Load::start(&scene.topology, TAP, RATE).unwrap();
     wait_more(&load, "before the first change").unwrap();
     let mut ids = programs(&scene).unwrap();
@@ -115,8 +122,14 @@ fn changes(without_tcx: bool, count: usize) {
     wait_more(&load, "after the last change").unwrap();
     let carried = load.stop().unwrap();
     assert_whole(&scene, &carried, &format!("{count} changes of version, {kills} of them after SIGKILL"));
+    assert_gone(&scene, &before);
+}
+
+/// The last version takes off what the first one put on, the qdisc included.
+fn assert_gone(scene: &Scene, before: &Snapshot) {
     scene.detach().unwrap();
-    assert_eq!(crate::traces::of_ports(&scene.agent).unwrap(), Vec::<String>::new());
+    assert_eq!(before.changes(&Snapshot::take(scene.pod()).unwrap()), Vec::<String>::new());
+    assert_eq!(traces::of_ports(&scene.agent).unwrap(), Vec::<String>::new());
 }
 
 #[test]
@@ -137,17 +150,23 @@ fn upgrades_and_rollbacks_lose_nothing_with_clsact() {
 
 /// The next version is killed ever later in its start, and then the version before it has to go on from what it left.
 fn killed_upgrades(without_tcx: bool, count: u32) {
-    let mut scene = scene(without_tcx).unwrap();
+    let (mut scene, before) = scene(without_tcx).unwrap();
     let load = Load::start(&scene.topology, TAP, RATE).unwrap();
     wait_more(&load, "before the first kill").unwrap();
     let mut left_midway = 0;
     for round in 0..count {
+        let maps = poll::try_until("one map to be left", SOON, || {
+            Ok(Some(ports_maps(&scene)?).filter(|all| all.len() == 1))
+        })
+        .unwrap();
         scene.agent.kill9().unwrap();
         scene.agent.set_version(Version::Next).unwrap();
         let log = scene.agent.dir().join("killed.log");
         let mut upgrade = Process::spawn_logged(&mut scene.agent.run_command(), &log).unwrap();
-        // A start takes some 200 ms; the rounds cut it off ever later.
-        thread::sleep(Duration::from_millis(20 + 14 * u64::from(round)));
+        // Once its map is there the upgrade has begun; the rounds cut it off ever later from then on.
+        poll::try_until("an upgrade to begin", SOON, || Ok((ports_maps(&scene)? != maps).then_some(())))
+            .unwrap();
+        thread::sleep(Duration::from_millis(2 * u64::from(round)));
         upgrade.kill9().unwrap();
         left_midway += usize::from(ports_maps(&scene).unwrap().len() > 1);
         scene.agent.set_version(Version::This).unwrap();
@@ -162,6 +181,7 @@ fn killed_upgrades(without_tcx: bool, count: u32) {
     let carried = load.stop().unwrap();
     let what = format!("{count} upgrades killed and rolled back, {left_midway} of them midway");
     assert_whole(&scene, &carried, &what);
+    assert_gone(&scene, &before);
     assert!(left_midway > 0, "no kill came between the beginning and the end of an upgrade");
 }
 

@@ -155,12 +155,18 @@ fn killed_upgrades(without_tcx: bool, count: u32) {
     wait_more(&load, "before the first kill").unwrap();
     let mut left_midway = 0;
     for round in 0..count {
+        let maps = poll::try_until("one map to be left", SOON, || {
+            Ok(Some(ports_maps(&scene)?).filter(|all| all.len() == 1))
+        })
+        .unwrap();
         scene.agent.kill9().unwrap();
         scene.agent.set_version(Version::Next).unwrap();
         let log = scene.agent.dir().join("killed.log");
         let mut upgrade = Process::spawn_logged(&mut scene.agent.run_command(), &log).unwrap();
-        // A start takes some 200 ms; the rounds cut it off ever later.
-        thread::sleep(Duration::from_millis(20 + 14 * u64::from(round)));
+        // Once its map is there the upgrade has begun; the rounds cut it off ever later from then on.
+        poll::try_until("an upgrade to begin", SOON, || Ok((ports_maps(&scene)? != maps).then_some(())))
+            .unwrap();
+        thread::sleep(Duration::from_millis(2 * u64::from(round)));
         upgrade.kill9().unwrap();
         left_midway += usize::from(ports_maps(&scene).unwrap().len() > 1);
         scene.agent.set_version(Version::This).unwrap();

@@ -204,7 +204,7 @@ fn leaves_as_the_port(kind: &str, port: &Port, learned: V6, verdict: Verdict, fr
     }
 }
 
-/// Where the ICMPv6 message is, behind extension headers; none in a later fragment.
+/// Where the ICMPv6 message is, behind extension headers (RFC 8200, RFC 4302); none in a later fragment.
 fn icmpv6(frame: &[u8], at: usize) -> Option<usize> {
     let (mut next, mut at) = (*frame.get(at + 6)?, at + 40);
     loop {
@@ -212,6 +212,7 @@ fn icmpv6(frame: &[u8], at: usize) -> Option<usize> {
         match next {
             58 => return Some(at),
             0 | 43 | 60 => at += 8 + 8 * usize::from(header?[1]),
+            51 => at += 8 + 4 * usize::from(header?[1]),
             44 if header?[2] == 0 && header?[3] & 0xf8 == 0 => at += 8,
             _ => return None,
         }

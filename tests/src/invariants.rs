@@ -3,6 +3,8 @@
 //!
 //! The frame that comes out is read by code of its own, so that a mistake of the policy's readers shows.
 
+#![expect(clippy::panic, reason = "what does not hold ends the run")]
+
 use netagent_common::{
     address::{V4, V6},
     counters::DropReason,

@@ -110,13 +110,19 @@ impl PacketSocket {
 fn tag(message: &libc::msghdr) -> Option<[u8; 4]> {
     #[expect(unsafe_code, reason = "control messages are read by libc's macros")]
     // SAFETY: the kernel has filled the message, whose control buffer is alive and aligned.
-    let header = unsafe { libc::CMSG_FIRSTHDR(message).as_ref() }?;
+    let first = unsafe { libc::CMSG_FIRSTHDR(message) };
+    #[expect(unsafe_code, reason = "as above")]
+    // SAFETY: null, or the start of the control buffer.
+    let header = unsafe { first.as_ref() }?;
     if (header.cmsg_level, header.cmsg_type) != (libc::SOL_PACKET, libc::PACKET_AUXDATA) {
         return None;
     }
     #[expect(unsafe_code, reason = "as above")]
+    // SAFETY: the header is that of a control message in the buffer.
+    let place = unsafe { libc::CMSG_DATA(header) };
+    #[expect(unsafe_code, reason = "as above")]
     // SAFETY: a control message of this type holds one tpacket_auxdata.
-    let data = unsafe { libc::CMSG_DATA(header).cast::<libc::tpacket_auxdata>().read_unaligned() };
+    let data = unsafe { place.cast::<libc::tpacket_auxdata>().read_unaligned() };
     let [low, high] = data.tp_vlan_tci.to_le_bytes();
     let [a, b] = data.tp_vlan_tpid.to_be_bytes();
     (data.tp_status & libc::TP_STATUS_VLAN_VALID != 0).then_some([low, high, a, b])

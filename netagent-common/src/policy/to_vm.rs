@@ -66,6 +66,9 @@ fn judge<P: PacketMut + ?Sized>(
     match link.ethertype {
         eth::IPV4 => {
             let ip = ipv4::read(packet, link.at).ok_or(DropReason::Malformed)?;
+            if ip.total == 0 && meta.gso_size == 0 {
+                return Err(DropReason::Malformed);
+            }
             hold(port, Rule::Destination, ipv4_reaches_guest(ip.destination, port))?;
             Ok(PLAIN)
         }

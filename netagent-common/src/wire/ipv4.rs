@@ -20,7 +20,8 @@ pub const UDP: u8 = 17;
 pub struct Ipv4 {
     /// Length of the header with its options, in bytes.
     pub header: usize,
-    /// Length of the packet with its header, in bytes.
+    /// Length of the packet with its header, in bytes; 0 of a packet to be segmented that is longer than 65,535 bytes
+    /// (BIG TCP, `iph_set_totlen` of include/linux/ip.h).
     pub total: usize,
     /// Protocol number.
     pub protocol: u8,
@@ -39,7 +40,7 @@ pub fn read<P: Packet + ?Sized>(packet: &P, at: usize) -> Option<Ipv4> {
     let version_ihl = start.u8::<0>();
     let header = (version_ihl & 0xf) as usize * 4;
     let total = start.be16::<2>() as usize;
-    if version_ihl >> 4 != 4 || header < HEADER || total < header {
+    if version_ihl >> 4 != 4 || header < HEADER || (total < header && total != 0) {
         return None;
     }
     Some(Ipv4 {

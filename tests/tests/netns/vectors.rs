@@ -18,8 +18,8 @@ use crate::{
 /// `ETH_HLEN`: no device takes less.
 const SHORTEST: usize = 14;
 const TIERS: [&str; 2] = ["peer", "plain"];
-/// The ports that `netagent attach` can be asked for: the others need settings that have no flag yet.
-const KINDS: [&str; 2] = ["own", "shared"];
+/// Every kind of port that a vector is about.
+const KINDS: [&str; 7] = vectors::PORTS;
 
 #[test]
 #[ignore = "needs root: cargo xtask test netns"]

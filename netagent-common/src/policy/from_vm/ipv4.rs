@@ -25,7 +25,7 @@ pub(super) fn judge<P: PacketMut + ?Sized>(
 ) -> Result<Allowed, DropReason> {
     let ip = ipv4::read(packet, frame.link.at).ok_or(DropReason::Malformed)?;
     // A packet to be segmented may say anything: the kernel writes the length of each segment.
-    if !frame.is_segmented() && ip.total > frame.network_len() {
+    if !frame.is_segmented() && (ip.total > frame.network_len() || ip.total == 0) {
         return Err(DropReason::Malformed);
     }
     let payload = frame.link.at + ip.header;

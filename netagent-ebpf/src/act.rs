@@ -12,7 +12,7 @@ use core::ffi::c_void;
 use netagent_common::{
     address::V6,
     counters::DropReason,
-    maps::{PEER, PUNT_FRAME, Port, PuntKind, Punted, TAGGED, TOO_BIG_FRAME},
+    maps::{PEER, PEER_SCRUBS, PUNT_FRAME, Port, PuntKind, Punted, TAGGED, TOO_BIG_FRAME},
     policy::{Meta, Verdict},
     wire::eth,
 };
@@ -45,7 +45,7 @@ pub(crate) fn to_node(ctx: &TcContext, port: &Port) -> i32 {
     // The tap judged the type by its own MAC. Kernels whose redirect_peer does not scrub the skb keep that, and the
     // node's IP stack drops PACKET_OTHERHOST; newer ones set PACKET_HOST themselves (skb_scrub_packet).
     // SAFETY: as above.
-    if unsafe { (*skb).pkt_type } == PACKET_OTHERHOST {
+    if port.flags & PEER_SCRUBS == 0 && unsafe { (*skb).pkt_type } == PACKET_OTHERHOST {
         // SAFETY: the skb is the one this program was called with. It fails only for types that are none of these.
         unsafe { bpf_skb_change_type(skb, PACKET_HOST) };
     }

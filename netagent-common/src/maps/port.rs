@@ -35,6 +35,9 @@ pub const IPV6_PREFIXES: u32 = 1 << 4;
 pub const VLANS: u32 = 1 << 5;
 /// [`Port::flags`]: [`Port::ethertypes`] is not empty.
 pub const ETHERTYPES: u32 = 1 << 6;
+/// [`Port::flags`]: this kernel's `bpf_redirect_peer` scrubs the skb and sets its packet type (`skb_scrub_packet`, 6.16
+/// and some stable kernels), so the program need not: a helper call costs more than all its comparisons.
+pub const PEER_SCRUBS: u32 = 1 << 7;
 
 /// [`Port::flags`]: what the self-test of the path came to, a number in these bits; 0 before it was made. The programs
 /// do not read it: the agent finds it again after a restart.

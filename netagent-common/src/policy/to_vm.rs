@@ -24,11 +24,13 @@ use crate::{
 struct Allowed {
     /// Where the payload names the pod link's MAC, which the guest does not know as its own.
     places: Places,
-    /// A link-local address that somebody else has.
-    forget: Option<V6>,
+    /// A link-local address that somebody else has; `::`: none. Not an `Option`, because the verifier refuses to copy what
+    /// a `None` leaves unwritten.
+    forget: V6,
 }
 
-const PLAIN: Allowed = Allowed { places: Places { plain: 0, option: 0, message: 0 }, forget: None };
+const PLAIN: Allowed =
+    Allowed { places: Places { plain: 0, option: 0, message: 0 }, forget: V6::UNSPECIFIED };
 
 /// Judges a frame for the guest and gives it the guest's MAC: CNIs that redirect deliver with another one.
 ///
@@ -47,10 +49,10 @@ pub fn to_vm<P: PacketMut + ?Sized>(
         Err(DropReason::Malformed) if port.holds_to_nothing() => PLAIN,
         Err(reason) => return Verdict::Drop(reason),
     };
-    match (give_guest_mac(packet, port, allowed.places), allowed.forget) {
-        (Some(()), None) => Verdict::Forward,
-        (Some(()), Some(address)) => Verdict::Forget(address),
-        (None, _) => Verdict::Drop(DropReason::Malformed),
+    match give_guest_mac(packet, port, allowed.places) {
+        Some(()) if allowed.forget.is_unspecified() => Verdict::Forward,
+        Some(()) => Verdict::Forget(allowed.forget),
+        None => Verdict::Drop(DropReason::Malformed),
     }
 }
 
@@ -85,7 +87,7 @@ fn judge<P: PacketMut + ?Sized>(
         eth::ARP => {
             let arp = arp::read(packet, link.at).ok_or(DropReason::Malformed)?;
             let plain = if arp.target_mac == port.pod_mac { link.at + arp::TARGET_MAC } else { 0 };
-            Ok(Allowed { places: Places { plain, ..Places::default() }, forget: None })
+            Ok(Allowed { places: Places { plain, ..Places::default() }, ..PLAIN })
         }
         _ => {
             link::other(link, port)?;
@@ -130,7 +132,7 @@ fn heard<P: Packet + ?Sized>(
     {
         let target = nd::target(packet, at)?;
         if target.is_link_local() && target.is(learned()) {
-            allowed.forget = Some(target);
+            allowed.forget = target;
         }
     }
     if port.guest_mac != port.pod_mac

@@ -4,7 +4,7 @@
 use netagent::core::program::Program;
 use netagent_common::{
     counters::DropReason,
-    maps::{Bucket, MAX_PORTS, PuntKind},
+    maps::{Bucket, MAX_PORTS, PuntKind, TOO_BIG_FRAME},
     wire::eth::Tag,
 };
 use proptest::{
@@ -155,6 +155,28 @@ async fn punted_frames_reach_the_ring_whole_and_a_flood_is_bounded() {
         .unwrap();
     }
     assert_eq!(seen, counters.punted.packets);
+}
+
+#[tokio::test]
+#[ignore = "needs root: cargo xtask test bpf"]
+async fn the_beginning_of_a_frame_over_the_mtu_reaches_the_ring() {
+    let programs = Programs::load(7);
+    let mut ring = programs.datapath().punt_ring().unwrap();
+    let vector = vectors::all().iter().find(|v| v.name == "one byte over the MTU").unwrap();
+    programs.configure(&vector.port);
+    assert_eq!(programs.run(Direction::FromVm, &vector.frame).0, "drop oversized");
+    let mut seen = 0;
+    while seen == 0 {
+        ring.drain(|punted| {
+            seen += 1;
+            assert_eq!((punted.slot, PuntKind::from_u32(punted.kind)), (7, Some(PuntKind::TooBig)));
+            assert_eq!((punted.len, punted.frame_len, punted.tag), (TOO_BIG_FRAME, 1515, 0));
+            assert_eq!(punted.frame[..TOO_BIG_FRAME as usize], vector.frame[..TOO_BIG_FRAME as usize]);
+        })
+        .await
+        .unwrap();
+    }
+    assert_eq!(seen, 1);
 }
 
 #[test]

@@ -14,6 +14,7 @@ mod act;
 mod frame;
 mod maps;
 mod word;
+mod xdp;
 
 use aya_ebpf::{macros::classifier, programs::TcContext};
 use netagent_common::{
@@ -53,7 +54,7 @@ pub fn from_pod(ctx: TcContext) -> i32 {
 }
 
 #[derive(Clone, Copy)]
-enum Direction {
+pub(crate) enum Direction {
     FromVm,
     ToVm,
 }

@@ -5,6 +5,7 @@ pub mod agent;
 pub mod attached;
 pub mod bpffs;
 pub mod bridge;
+pub mod ethtool;
 pub mod flood;
 pub mod guest;
 pub mod image;

@@ -92,6 +92,8 @@ pub(super) enum Without {
     Tcx,
     /// bpf_redirect_peer (kernel 5.10).
     RedirectPeer,
+    /// XDP programs.
+    Xdp,
 }
 
 impl RunArgs {
@@ -99,6 +101,7 @@ impl RunArgs {
         let feature = |w: &Without| match w {
             Without::Tcx => Feature::Tcx,
             Without::RedirectPeer => Feature::RedirectPeer,
+            Without::Xdp => Feature::Xdp,
         };
         self.without.iter().map(feature).collect()
     }
@@ -128,7 +131,7 @@ pub(super) struct AttachArgs {
     /// How the guest meets the pod's network.
     #[arg(long, value_name = "MODE", default_value = "l2")]
     mode: Mode,
-    /// How packets leave: auto, peer or plain.
+    /// How packets leave: auto, peer, plain, or xdp for a guest and a host peer without offloads.
     #[arg(long, default_value_t = TierChoice::Auto)]
     tier: TierChoice,
     /// resolv.conf for the guest [default: the pod's own, where it is found].

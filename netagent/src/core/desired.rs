@@ -207,7 +207,7 @@ pub(crate) mod tests {
         tier::TierChoice,
     };
 
-    pub(crate) const KERNEL: KernelFeatures = KernelFeatures { tcx: true, redirect_peer: true };
+    pub(crate) const KERNEL: KernelFeatures = KernelFeatures { tcx: true, redirect_peer: true, xdp: true };
 
     pub(crate) fn facts() -> PodFacts {
         PodFacts {
@@ -220,6 +220,7 @@ pub(crate) mod tests {
                 up: true,
                 peer_elsewhere: true,
                 egress: None,
+                xdp: None,
             },
             addresses: vec!["10.244.0.9/24".parse().unwrap(), "fd00::9/64".parse().unwrap()],
             routes: [("10.244.0.0/24", None), ("fd00::/64", None), ("0.0.0.0/0", Some("10.244.0.1"))]
@@ -250,7 +251,7 @@ pub(crate) mod tests {
     #[test]
     fn a_pod_that_cannot_lend_its_identity_is_refused_by_name() {
         type Spoil = fn(&mut PortSpec, &mut PodFacts);
-        let cases: [(&str, Spoil); 7] = [
+        let cases: [(&str, Spoil); 8] = [
             ("is down", |_, f| f.link.up = false),
             ("no address", |_, f| f.addresses.clear()),
             ("no Ethernet", |_, f| f.link.mac = None),
@@ -258,6 +259,10 @@ pub(crate) mod tests {
             ("both called eth0", |s, _| s.tap.name = "eth0".parse().unwrap()),
             ("5 IPv4 addresses", |_, f| {
                 f.addresses = (1..=5).map(|i| format!("10.0.0.{i}/24").parse().unwrap()).collect();
+            }),
+            ("tier xdp is not possible: eth0 is ipvlan", |s, f| {
+                s.tier = TierChoice::Xdp;
+                f.link.kind = "ipvlan".into();
             }),
             ("tier peer is not possible: eth0 is macvlan", |s, f| {
                 s.tier = TierChoice::Peer;

@@ -15,3 +15,4 @@ pub mod program;
 pub mod render;
 pub mod spec;
 pub mod tier;
+pub mod xdp;

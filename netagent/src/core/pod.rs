@@ -5,7 +5,10 @@ use std::net::IpAddr;
 
 use ipnet::IpNet;
 
-use super::ids::{IfName, MacAddr};
+use super::{
+    ids::{IfName, MacAddr},
+    xdp::XdpGround,
+};
 
 /// All that the guest is to inherit, as it is now.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -41,6 +44,8 @@ pub struct PodLink {
     pub peer_elsewhere: bool,
     /// What sits on its egress and would be skipped by packets that do not pass it, in words; `None` when nothing does.
     pub egress: Option<String>,
+    /// What only tier `xdp` has to know; `None` unless it was asked for.
+    pub xdp: Option<XdpGround>,
 }
 
 /// One route.

@@ -1,10 +1,12 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! The eBPF object that is part of this binary, and what the kernel makes of it.
 
+use std::collections::BTreeMap;
+
 use aya::{
     Btf, Ebpf, EbpfLoader,
-    programs::{ProgramError, ProgramType, SchedClassifier, TcAttachType},
-    sys::is_helper_supported,
+    programs::{Program as Loaded, ProgramError, ProgramInfo, ProgramType, SchedClassifier, TcAttachType},
+    sys::{is_helper_supported, is_program_supported},
 };
 
 use super::{DatapathError, Pins, maps};
@@ -19,6 +21,8 @@ pub enum Feature {
     Tcx,
     /// `bpf_redirect_peer`.
     RedirectPeer,
+    /// XDP programs.
+    Xdp,
 }
 
 /// What this kernel can do, without the features that are declared `lacking`.
@@ -29,7 +33,8 @@ pub(super) fn probe(lacking: &[Feature]) -> Result<KernelFeatures, DatapathError
     let redirect_peer = has(Feature::RedirectPeer)
         && is_helper_supported(ProgramType::SchedClassifier, aya::sys::BpfHelper::BPF_FUNC_redirect_peer)
             .map_err(failed("bpf_redirect_peer"))?;
-    Ok(KernelFeatures { tcx, redirect_peer })
+    let xdp = has(Feature::Xdp) && is_program_supported(ProgramType::Xdp).map_err(failed("xdp"))?;
+    Ok(KernelFeatures { tcx, redirect_peer, xdp })
 }
 
 /// Every namespace has a loopback link, and asking changes nothing. Kernels before 6.6 do not know the question.
@@ -76,26 +81,33 @@ impl Object {
         loader.load(OBJECT).map_err(|e| DatapathError::Object(Box::new(e)))
     }
 
-    /// Loads all programs and lets them go again: their tags.
-    pub(super) fn tags(&self, pins: &Pins) -> Result<[u64; Program::ALL.len()], DatapathError> {
+    /// Loads all programs that this kernel can have and lets them go again: their tags.
+    pub(super) fn tags(
+        &self,
+        pins: &Pins,
+        features: KernelFeatures,
+    ) -> Result<BTreeMap<Program, u64>, DatapathError> {
         let mut ebpf = self.load(pins, 0)?;
-        let mut tags = [0; Program::ALL.len()];
-        for (tag, program) in tags.iter_mut().zip(Program::ALL) {
-            let loaded = verified(&mut ebpf, program)?;
-            let info = loaded.info();
-            *tag = info.map_err(|e| DatapathError::Load { program, source: Box::new(e) })?.tag();
+        let mut tags = BTreeMap::new();
+        for program in Program::ALL.into_iter().filter(|program| features.xdp || !program.is_xdp()) {
+            tags.insert(program, verified(&mut ebpf, program)?.tag());
         }
         Ok(tags)
     }
 }
 
-/// The program of an object, past the verifier.
+/// Takes a program of an object past the verifier.
 ///
 /// # Errors
 /// When the kernel refuses it.
-pub(super) fn verified(ebpf: &mut Ebpf, program: Program) -> Result<&mut SchedClassifier, DatapathError> {
+pub(super) fn verified(ebpf: &mut Ebpf, program: Program) -> Result<ProgramInfo, DatapathError> {
     let found = ebpf.program_mut(program.symbol()).ok_or(DatapathError::NoProgram(program))?;
-    let classifier: &mut SchedClassifier = found.try_into().map_err(|_| DatapathError::NoProgram(program))?;
-    classifier.load().map_err(|e| DatapathError::Load { program, source: Box::new(e) })?;
-    Ok(classifier)
+    let loaded = match found {
+        Loaded::SchedClassifier(classifier) if !program.is_xdp() => {
+            classifier.load().and_then(|()| classifier.info())
+        }
+        Loaded::Xdp(xdp) if program.is_xdp() => xdp.load().and_then(|()| xdp.info()),
+        _ => return Err(DatapathError::NoProgram(program)),
+    };
+    loaded.map_err(|e| DatapathError::Load { program, source: Box::new(e) })
 }

@@ -13,7 +13,7 @@ use aya::{
     },
 };
 
-use super::{Datapath, DatapathError, object};
+use super::{Datapath, DatapathError, object, xdp};
 use crate::{
     core::{
         ids::{IfName, PortId},
@@ -24,7 +24,7 @@ use crate::{
     sys::{bpf_link, netns::Netns},
 };
 
-/// A port's pinned tcx link.
+/// A port's pinned link.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LinkPin {
     /// No pin.
@@ -89,7 +89,7 @@ impl Datapath {
             if info.id() != program_id {
                 continue;
             }
-            if info.tag() != self.tag(program) {
+            if Some(info.tag()) != self.tag(program) {
                 return Ok(false);
             }
             let maps = info.map_ids().map_err(failed)?.unwrap_or_default();
@@ -128,7 +128,7 @@ impl Datapath {
     /// # Errors
     /// When the kernel refuses it; nothing stays attached then.
     pub async fn attach(&self, place: &Place<'_>) -> Result<(), DatapathError> {
-        if place.hook == Hook::Tcx {
+        if place.hook != Hook::Clsact {
             self.pins().make_port(place.port)?;
         }
         let attached = self.put(place, attach_here).await;
@@ -171,8 +171,8 @@ fn attach_here(
     ifname: &IfName,
     pin: &Path,
 ) -> Result<(), ProgramError> {
-    let classifier = classifier(&mut ebpf, program)?;
     let options = match hook {
+        Hook::Xdp => return xdp::attach_here(ebpf, program, ifname, pin),
         Hook::Tcx => TcAttachOptions::TcxOrder(LinkOrder::default()),
         Hook::Clsact => TcAttachOptions::Netlink(NlOptions {
             priority: FILTER_PRIORITY,
@@ -180,6 +180,7 @@ fn attach_here(
             classid: None,
         }),
     };
+    let classifier = classifier(&mut ebpf, program)?;
     let id = classifier.attach_with_options(ifname.as_str(), side(program), options)?;
     keep(classifier.take_link(id)?, hook, pin)
 }
@@ -191,8 +192,8 @@ fn replace_here(
     ifname: &IfName,
     pin: &Path,
 ) -> Result<(), ProgramError> {
-    let classifier = classifier(&mut ebpf, program)?;
     let attached = match hook {
+        Hook::Xdp => return xdp::replace_here(ebpf, program, pin),
         Hook::Tcx => {
             FdLink::from(PinnedLink::from_pin(pin).map_err(link_failed)?).try_into().map_err(link_failed)?
         }
@@ -205,6 +206,7 @@ fn replace_here(
         )
         .map_err(ProgramError::IOError)?,
     };
+    let classifier = classifier(&mut ebpf, program)?;
     let id = classifier.attach_to_link(attached)?;
     let link = classifier.take_link(id)?;
     if hook == Hook::Clsact {
@@ -216,7 +218,7 @@ fn replace_here(
 /// Lets the attachment outlive this process.
 fn keep(link: SchedClassifierLink, hook: Hook, pin: &Path) -> Result<(), ProgramError> {
     match hook {
-        Hook::Tcx => {
+        Hook::Tcx | Hook::Xdp => {
             let link: FdLink = link.try_into().map_err(link_failed)?;
             link.pin(pin).map_err(|e| ProgramError::IOError(io::Error::other(e)))?;
         }
@@ -237,6 +239,6 @@ fn classifier(ebpf: &mut Ebpf, program: Program) -> Result<&mut SchedClassifier,
     ebpf.program_mut(program.symbol()).ok_or(ProgramError::NotLoaded)?.try_into()
 }
 
-fn link_failed(error: LinkError) -> ProgramError {
+pub(super) fn link_failed(error: LinkError) -> ProgramError {
     ProgramError::IOError(io::Error::other(error))
 }

@@ -5,7 +5,7 @@ use futures_util::TryStreamExt as _;
 use rtnetlink::{
     LinkMessageBuilder, LinkUnspec,
     packet_core::Nla as _,
-    packet_route::link::{InfoData, InfoTun, LinkAttribute, LinkFlags, LinkInfo, LinkMessage},
+    packet_route::link::{InfoData, InfoTun, LinkAttribute, LinkFlags, LinkInfo, LinkMessage, LinkXdp},
 };
 
 use super::{Netlink, NetlinkError};
@@ -30,6 +30,11 @@ pub struct LinkState {
     pub qdisc: String,
     /// `IFLA_LINK_NETNSID` is there: the device it is tied to lives in another namespace.
     pub peer_elsewhere: bool,
+    /// Of the device that it is tied to, as a veth to its peer: its index in its own namespace, and this namespace's
+    /// number of that one.
+    pub peer: Option<(u32, i32)>,
+    /// Id of the XDP program on it.
+    pub xdp: Option<u32>,
     /// For a tun or tap.
     pub tun: Option<TunState>,
 }
@@ -59,6 +64,20 @@ impl Netlink {
         let answer = self.ask("look up link", name, async { std::pin::pin!(request).try_next().await });
         match answer.await {
             Ok(message) => Ok(message.as_ref().map(state)),
+            Err(e) if e.is_gone() => Ok(None),
+            Err(e) => Err(e),
+        }
+    }
+
+    /// The link with that index and its name, `None` when there is none.
+    ///
+    /// # Errors
+    /// When the kernel refuses.
+    pub async fn link_by_index(&self, ifindex: u32) -> Result<Option<(IfName, LinkState)>, NetlinkError> {
+        let request = self.handle.link().get().match_index(ifindex).execute();
+        let answer = self.ask("look up link", &ifindex, async { std::pin::pin!(request).try_next().await });
+        match answer.await {
+            Ok(message) => Ok(message.as_ref().and_then(|message| Some((name(message)?, state(message))))),
             Err(e) if e.is_gone() => Ok(None),
             Err(e) => Err(e),
         }
@@ -107,19 +126,37 @@ impl Netlink {
     }
 }
 
+fn name(message: &LinkMessage) -> Option<IfName> {
+    message.attributes.iter().find_map(|attribute| match attribute {
+        LinkAttribute::IfName(name) => name.parse().ok(),
+        _ => None,
+    })
+}
+
 fn state(message: &LinkMessage) -> LinkState {
     let mut state = LinkState {
         ifindex: message.header.index,
         up: message.header.flags.contains(LinkFlags::Up),
         ..LinkState::default()
     };
+    let mut peer = (None, None);
     for attribute in &message.attributes {
         match attribute {
             LinkAttribute::Address(bytes) => state.mac = bytes.as_slice().try_into().ok().map(MacAddr),
             LinkAttribute::Mtu(mtu) => state.mtu = *mtu,
             LinkAttribute::IfAlias(alias) => state.alias = Some(alias.clone()),
             LinkAttribute::Qdisc(qdisc) => state.qdisc.clone_from(qdisc),
-            LinkAttribute::LinkNetNsId(_) => state.peer_elsewhere = true,
+            LinkAttribute::LinkNetNsId(number) => {
+                state.peer_elsewhere = true;
+                peer.1 = Some(*number);
+            }
+            LinkAttribute::Link(ifindex) => peer.0 = Some(*ifindex),
+            LinkAttribute::Xdp(parts) => {
+                state.xdp = parts.iter().find_map(|part| match part {
+                    LinkXdp::ProgId(id) => Some(*id),
+                    _ => None,
+                });
+            }
             LinkAttribute::LinkInfo(parts) => {
                 for part in parts {
                     match part {
@@ -132,6 +169,7 @@ fn state(message: &LinkMessage) -> LinkState {
             _ => {}
         }
     }
+    state.peer = peer.0.zip(peer.1);
     state
 }
 

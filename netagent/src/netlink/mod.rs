@@ -6,6 +6,7 @@
 mod address;
 mod error;
 mod link;
+mod nsid;
 mod route;
 mod tc;
 

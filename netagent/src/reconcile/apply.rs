@@ -8,6 +8,7 @@ use super::{
 use crate::{
     core::{
         ids::{IfName, PortId},
+        observed::Target,
         owned,
         plan::Step,
         program::Program,
@@ -86,6 +87,14 @@ impl<'a> Applier<'a> {
                 Ok(datapath.maps().write_entry(*slot, &entry)?)
             }
             Step::AddClsact => Ok(self.inside()?.netlink.add_clsact(self.pod_ifindex().await?).await?),
+            Step::SetTarget { slot, target } => {
+                let ifindex = match target {
+                    Target::PodLink => self.pod_ifindex().await?,
+                    Target::Tap => self.tap_ifindex().await?,
+                };
+                Ok(datapath.set_target(&self.inside()?.netns, *slot, *target, ifindex).await?)
+            }
+            Step::ClearTarget { slot, target } => Ok(datapath.clear_target(*slot, *target)?),
             Step::RemoveSeveredPin(program) => Ok(datapath.pins().remove_link(&self.id, *program)?),
             Step::Attach { program, hook, slot } => self.attach(*program, *hook, *slot).await,
             Step::Replace { program, hook, slot } => {
@@ -150,7 +159,7 @@ impl<'a> Applier<'a> {
 
     async fn detach(&self, program: Program, hook: Hook) -> Result<(), StepError> {
         match hook {
-            Hook::Tcx => Ok(self.parts.datapath.pins().remove_link(&self.id, program)?),
+            Hook::Tcx | Hook::Xdp => Ok(self.parts.datapath.pins().remove_link(&self.id, program)?),
             Hook::Clsact => {
                 let ifindex = match self.pod_ifindex().await {
                     Err(StepError::LinkGone(_)) => return Ok(()),

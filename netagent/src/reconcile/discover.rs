@@ -1,19 +1,24 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! Reads what the pod is: its link, addresses, routes, DNS and host name.
 
+use std::io;
+
 use crate::{
     core::{
         ids::IfName,
         pod::{PodFacts, PodLink},
         program::{Program, Side},
         spec::PortSpec,
+        tier::TierChoice,
     },
     datapath::DatapathError,
     netlink::{LinkState, NetlinkError},
+    sys::netns::NetnsError,
 };
 
 use super::{
     Parts,
+    host_peer::xdp_ground,
     observe::{Inside, is_ours},
     pod_files::{self, PodFileError},
 };
@@ -30,6 +35,20 @@ pub enum DiscoverError {
     /// Its programs cannot be listed.
     #[error(transparent)]
     Datapath(#[from] DatapathError),
+    /// A namespace cannot be entered.
+    #[error(transparent)]
+    Netns(#[from] NetnsError),
+    /// A device does not tell what it does.
+    #[error("read the {what} of {ifname}")]
+    Ethtool {
+        /// What was asked for.
+        what: &'static str,
+        /// The device.
+        ifname: IfName,
+        /// The kernel's words.
+        #[source]
+        source: io::Error,
+    },
     /// A file of the pod is unusable.
     #[error(transparent)]
     File(#[from] PodFileError),
@@ -51,6 +70,10 @@ pub(super) async fn discover(
         dns: pod_files::dns(&spec.netns, spec.resolv_conf.as_deref()).await?,
         hostname: pod_files::hostname(&spec.netns, spec.hostname.as_deref()).await?,
         link: PodLink {
+            xdp: match spec.tier {
+                TierChoice::Xdp => Some(xdp_ground(parts, inside, spec, &link).await?),
+                TierChoice::Auto | TierChoice::Peer | TierChoice::Plain => None,
+            },
             ifname: spec.pod_link.clone(),
             ifindex: link.ifindex,
             mac: link.mac,

@@ -6,6 +6,7 @@
 
 pub mod bpf_link;
 pub mod bpffs;
+pub mod ethtool;
 pub mod netns;
 pub mod netns_cookie;
 pub mod packet_socket;

@@ -25,6 +25,7 @@ mod silence;
 mod snapshot;
 mod start;
 mod traces;
+mod xdp;
 
 /// Why every test of this tier is ignored by default.
 #[macro_export]

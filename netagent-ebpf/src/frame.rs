@@ -1,7 +1,10 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! Packet memory of an skb as `netagent_common::packet`.
+//! Packet memory as `netagent_common::packet`: of an skb, and of a frame that is none yet.
 
-use aya_ebpf::{bindings::__sk_buff, programs::TcContext};
+use aya_ebpf::{
+    bindings::__sk_buff,
+    programs::{TcContext, XdpContext},
+};
 use netagent_common::{
     address::Mac,
     packet::{FAR, Packet, PacketMut},
@@ -15,18 +18,65 @@ use crate::word;
 /// whose headers end within [`FAR`].
 const OFFSET_MASK: usize = 0x1ff;
 
-/// The linear part of an skb's data.
-pub(crate) struct Frame<'a> {
-    ctx: &'a TcContext,
+/// What lends its packet memory.
+pub(crate) trait Lender {
+    /// Start and end of the memory that can be read now.
+    fn bounds(&self) -> (usize, usize);
+
+    /// Length of the whole frame in bytes, of which the verifier knows nothing.
+    fn len(&self) -> u32;
+
+    /// Makes the first `bytes` readable, where that can be done.
+    fn pull(&self, bytes: u32);
+}
+
+impl Lender for TcContext {
+    #[inline(always)]
+    fn bounds(&self) -> (usize, usize) {
+        (self.data(), self.data_end())
+    }
+
+    #[inline(always)]
+    fn len(&self) -> u32 {
+        TcContext::len(self)
+    }
+
+    #[inline(always)]
+    fn pull(&self, bytes: u32) {
+        // A frame that cannot be pulled is judged as far as it reads: it is refused as malformed.
+        let _ = self.pull_data(bytes);
+    }
+}
+
+impl Lender for XdpContext {
+    #[inline(always)]
+    fn bounds(&self) -> (usize, usize) {
+        (self.data(), self.data_end())
+    }
+
+    #[inline(always)]
+    fn len(&self) -> u32 {
+        (self.data_end() - self.data()) as u32
+    }
+
+    /// Programs that take no fragments get whole frames.
+    #[inline(always)]
+    fn pull(&self, _bytes: u32) {}
+}
+
+/// The readable part of a frame.
+pub(crate) struct Frame<'a, L> {
+    lender: &'a L,
     start: usize,
     end: usize,
 }
 
-impl<'a> Frame<'a> {
+impl<'a, L: Lender> Frame<'a, L> {
     /// Borrows the frame's memory. Any helper that changes packet memory invalidates it.
     #[inline(always)]
-    pub(crate) fn of(ctx: &'a TcContext) -> Self {
-        Self { ctx, start: ctx.data(), end: ctx.data_end() }
+    pub(crate) fn of(lender: &'a L) -> Self {
+        let (start, end) = lender.bounds();
+        Self { lender, start, end }
     }
 
     /// The pointer to `length` bytes at `at`.
@@ -40,7 +90,7 @@ impl<'a> Frame<'a> {
     }
 }
 
-impl Packet for Frame<'_> {
+impl<L: Lender> Packet for Frame<'_, L> {
     type Header<const N: usize> = word::Checked<N>;
 
     #[inline(always)]
@@ -54,21 +104,20 @@ impl Packet for Frame<'_> {
         if at > FAR {
             return None;
         }
-        Some(word::forget::<OFFSET_MASK>(at, self.ctx.len().into()))
+        Some(word::forget::<OFFSET_MASK>(at, self.lender.len().into()))
     }
 }
 
-impl PacketMut for Frame<'_> {
+impl<L: Lender> PacketMut for Frame<'_, L> {
     /// A guest decides how much of its frame is linear (`hdr_len` of the virtio header): its word is not taken, but most
     /// often it is enough. Pulling costs more than the whole judgement, so it is done only for bytes that are needed.
     #[inline(always)]
     fn reach(&mut self, bytes: usize) {
         let linear = self.end - self.start;
-        let len = self.ctx.len();
+        let len = self.lender.len();
         if linear < bytes && linear < len as usize {
-            // A frame that cannot be pulled is judged as far as it reads: it is refused as malformed.
-            let _ = self.ctx.pull_data(len.min(FAR as u32));
-            *self = Self::of(self.ctx);
+            self.lender.pull(len.min(FAR as u32));
+            *self = Self::of(self.lender);
         }
     }
 

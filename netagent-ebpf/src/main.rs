@@ -14,6 +14,7 @@ mod act;
 mod frame;
 mod maps;
 mod word;
+mod xdp;
 
 use aya_ebpf::{macros::classifier, programs::TcContext};
 use netagent_common::{
@@ -62,7 +63,7 @@ fn mark_next() {
 }
 
 #[derive(Clone, Copy)]
-enum Direction {
+pub(crate) enum Direction {
     FromVm,
     ToVm,
 }

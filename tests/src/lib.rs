@@ -7,6 +7,7 @@ pub mod bpf_stub;
 pub mod bpffs;
 pub mod bridge;
 pub mod counting;
+pub mod ethtool;
 pub mod exchange;
 pub mod fact;
 pub mod flood;

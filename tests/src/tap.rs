@@ -137,9 +137,12 @@ impl Tap {
 
     /// Sends an Ethernet frame as the guest would, with an empty vnet header (whole packet, checksum done).
     pub fn send(&self, frame: &[u8]) -> Result<()> {
-        let mut packet = vec![0; VNET_HEADER];
-        packet.extend_from_slice(frame);
-        self.write(&packet).context("cannot write to the tap")
+        self.send_with([0; VNET_HEADER], frame)
+    }
+
+    /// Sends an Ethernet frame with a vnet header (`struct virtio_net_hdr`, include/uapi/linux/virtio_net.h).
+    pub fn send_with(&self, header: [u8; VNET_HEADER], frame: &[u8]) -> Result<()> {
+        self.write(&[&header, frame].concat()).context("cannot write to the tap")
     }
 
     /// Sends a frame that the kernel has yet to cut into segments and to give checksums, as a virtio card does.

@@ -4,12 +4,14 @@
 mod from_pod;
 mod from_vm;
 mod link;
+mod needs_skb;
 mod own;
 mod rewrite;
 mod to_vm;
 
 pub use from_pod::from_pod;
 pub use from_vm::from_vm;
+pub use needs_skb::needs_skb;
 pub use to_vm::to_vm;
 
 use crate::{

@@ -93,6 +93,10 @@ pub(super) enum Without {
     Tcx,
     /// bpf_redirect_peer (kernel 5.10).
     RedirectPeer,
+    /// A bpf_redirect_peer that scrubs the packet (kernel 6.16).
+    PeerScrub,
+    /// XDP programs.
+    Xdp,
 }
 
 impl RunArgs {
@@ -100,6 +104,8 @@ impl RunArgs {
         let feature = |w: &Without| match w {
             Without::Tcx => Feature::Tcx,
             Without::RedirectPeer => Feature::RedirectPeer,
+            Without::PeerScrub => Feature::PeerScrub,
+            Without::Xdp => Feature::Xdp,
         };
         self.without.iter().map(feature).collect()
     }
@@ -129,7 +135,7 @@ pub(super) struct AttachArgs {
     /// How the guest meets the pod's network.
     #[arg(long, value_name = "MODE", default_value = "l2")]
     mode: Mode,
-    /// How packets leave: auto, peer or plain.
+    /// How packets leave: auto, peer, plain, or xdp for a guest and a host peer without offloads.
     #[arg(long, default_value_t = TierChoice::Auto)]
     tier: TierChoice,
     /// Guard rules not to hold, by the names under which `show` counts their drops; `all` for every one.

@@ -6,7 +6,7 @@ use std::net::IpAddr;
 use ipnet::IpNet;
 use netagent_common::{
     address::{Mac, V4, V6},
-    maps::{self, ACTIVE, MAX_IPV4, MAX_IPV6, OWNS_CLSACT, PEER},
+    maps::{self, ACTIVE, MAX_IPV4, MAX_IPV6, OWNS_CLSACT, PEER, PEER_SCRUBS},
 };
 
 use super::{
@@ -45,6 +45,8 @@ pub struct DesiredPort {
     pub warnings: Vec<String>,
     /// Where programs that are not attached yet go.
     pub hook: Hook,
+    /// The kernel's `bpf_redirect_peer` scrubs the skb.
+    pub peer_scrubs: bool,
 }
 
 /// The ask cannot be met as the pod is now.
@@ -139,6 +141,7 @@ impl DesiredPort {
                 .map(|rules| format!("the guest's packets do not pass {rules}"))
                 .collect(),
             hook: kernel.hook(),
+            peer_scrubs: kernel.peer_scrubs,
         })
     }
 
@@ -151,7 +154,7 @@ impl DesiredPort {
         if (outcome, self.tier) == (SelfTest::PeerFailed, Tier::Peer) {
             let obstacle = self_test::peer_failed(gateway);
             if choice == TierChoice::Peer {
-                return Err(TierError { obstacle });
+                return Err(TierError { tier: Tier::Peer, obstacle });
             }
             self.tier = Tier::Plain;
             self.tier_reason = obstacle;
@@ -174,6 +177,7 @@ impl DesiredPort {
         entry.netns_ino = self.netns_id.ino;
         entry.flags = ACTIVE
             | if self.tier == Tier::Peer { PEER } else { 0 }
+            | if self.peer_scrubs { PEER_SCRUBS } else { 0 }
             | if owns_clsact { OWNS_CLSACT } else { 0 };
         entry.pod_ifindex = self.pod_link.ifindex;
         entry.tap_ifindex = tap_ifindex;
@@ -249,7 +253,8 @@ pub(crate) mod tests {
         spec::tests::spec,
     };
 
-    pub(crate) const KERNEL: KernelFeatures = KernelFeatures { tcx: true, redirect_peer: true };
+    pub(crate) const KERNEL: KernelFeatures =
+        KernelFeatures { tcx: true, redirect_peer: true, peer_scrubs: true, xdp: true };
 
     pub(crate) fn facts() -> PodFacts {
         PodFacts {
@@ -263,6 +268,7 @@ pub(crate) mod tests {
                 peer_elsewhere: true,
                 egress: None,
                 host_peer: HostPeer::Clear,
+                xdp: None,
             },
             addresses: vec!["10.244.0.9/24".parse().unwrap(), "fd00::9/64".parse().unwrap()],
             routes: [("10.244.0.0/24", None), ("fd00::/64", None), ("0.0.0.0/0", Some("10.244.0.1"))]
@@ -294,7 +300,7 @@ pub(crate) mod tests {
     #[test]
     fn a_pod_that_cannot_lend_its_identity_is_refused_by_name() {
         type Spoil = fn(&mut PortSpec, &mut PodFacts);
-        let cases: [(&str, Spoil); 7] = [
+        let cases: [(&str, Spoil); 8] = [
             ("is down", |_, f| f.link.up = false),
             ("no address", |_, f| f.addresses.clear()),
             ("no Ethernet", |_, f| f.link.mac = None),
@@ -302,6 +308,10 @@ pub(crate) mod tests {
             ("both called eth0", |s, _| s.tap.name = "eth0".parse().unwrap()),
             ("5 IPv4 addresses", |_, f| {
                 f.addresses = (1..=5).map(|i| format!("10.0.0.{i}/24").parse().unwrap()).collect();
+            }),
+            ("tier xdp is not possible: eth0 is ipvlan", |s, f| {
+                s.tier = TierChoice::Xdp;
+                f.link.kind = "ipvlan".into();
             }),
             ("tier peer is not possible: eth0 is macvlan", |s, f| {
                 s.tier = TierChoice::Peer;
@@ -352,7 +362,7 @@ pub(crate) mod tests {
     fn the_entry_holds_identity_and_addresses() {
         let entry = desired().entry(7, false);
         assert_eq!(entry_id(&entry), Some(desired().id));
-        assert_eq!(entry.flags, ACTIVE | PEER);
+        assert_eq!(entry.flags, ACTIVE | PEER | PEER_SCRUBS);
         assert_eq!((entry.pod_ifindex, entry.tap_ifindex, entry.mtu), (2, 7, 1450));
         assert_eq!(entry.ipv4.map(V4::octets)[..2], [[10, 244, 0, 9], [0; 4]]);
         assert_eq!(entry.ipv4_broadcast[0].octets(), [10, 244, 0, 255]);

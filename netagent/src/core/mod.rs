@@ -18,3 +18,4 @@ pub mod render;
 pub mod self_test;
 pub mod spec;
 pub mod tier;
+pub mod xdp;

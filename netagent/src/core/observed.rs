@@ -20,6 +20,12 @@ pub struct Observed {
     pub from_pod: ObservedProgram,
     /// `to_vm` on the pod link.
     pub to_vm: ObservedProgram,
+    /// `xdp_from_vm` on the tap.
+    pub xdp_from_vm: ObservedProgram,
+    /// `xdp_to_vm` on the pod link.
+    pub xdp_to_vm: ObservedProgram,
+    /// Where the XDP programs of the slot send to.
+    pub targets: Targets,
     /// The clsact qdisc of the pod link.
     pub clsact: Clsact,
     /// What the hand-off serves for this port.
@@ -45,6 +51,41 @@ impl Observed {
             Program::FromVm => self.from_vm,
             Program::FromPod => self.from_pod,
             Program::ToVm => self.to_vm,
+            Program::XdpFromVm => self.xdp_from_vm,
+            Program::XdpToVm => self.xdp_to_vm,
+        }
+    }
+}
+
+/// A place that the XDP programs of a slot send to: an entry of a devmap.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Target {
+    /// The pod link, for what the guest sends.
+    PodLink,
+    /// The tap, for what is sent to the guest.
+    Tap,
+}
+
+impl Target {
+    /// Both.
+    pub const ALL: [Self; 2] = [Self::PodLink, Self::Tap];
+}
+
+/// The devices in a slot's places, by index in the port's namespace. The kernel empties a place when its device goes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Targets {
+    /// In the place of [`Target::PodLink`].
+    pub pod_link: Option<u32>,
+    /// In the place of [`Target::Tap`].
+    pub tap: Option<u32>,
+}
+
+impl Targets {
+    /// The device in one place.
+    pub fn get(self, target: Target) -> Option<u32> {
+        match target {
+            Target::PodLink => self.pod_link,
+            Target::Tap => self.tap,
         }
     }
 }

@@ -5,7 +5,10 @@ use std::net::IpAddr;
 
 use ipnet::IpNet;
 
-use super::ids::{IfName, MacAddr};
+use super::{
+    ids::{IfName, MacAddr},
+    xdp::XdpGround,
+};
 
 /// All that the guest is to inherit, as it is now.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -45,6 +48,8 @@ pub struct PodLink {
     pub egress: Option<String>,
     /// What is known of its peer in another namespace.
     pub host_peer: HostPeer,
+    /// What only tier `xdp` has to know; `None` unless it was asked for.
+    pub xdp: Option<XdpGround>,
 }
 
 /// The other end of a veth, as far as it matters to packets that enter behind it.

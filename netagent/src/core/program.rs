@@ -12,6 +12,10 @@ pub enum Program {
     FromPod,
     /// On the pod link's ingress: what is sent to the guest.
     ToVm,
+    /// On the tap before its ingress, tier `xdp` only: forwards or drops what needs no skb.
+    XdpFromVm,
+    /// On the pod link before its ingress, tier `xdp` only: forwards or drops what needs no skb.
+    XdpToVm,
 }
 
 /// The side of a device that a program is on.
@@ -24,8 +28,9 @@ pub enum Side {
 }
 
 impl Program {
-    /// All, in the order in which they are attached: the pod's stack falls silent before the guest can be heard.
-    pub const ALL: [Self; 3] = [Self::FromVm, Self::FromPod, Self::ToVm];
+    /// All, in the order in which they are attached: the pod's stack falls silent before the guest can be heard, and
+    /// what XDP passes on finds its program.
+    pub const ALL: [Self; 5] = [Self::FromVm, Self::FromPod, Self::ToVm, Self::XdpFromVm, Self::XdpToVm];
 
     /// Its symbol in the eBPF object, which is also its name in the kernel.
     pub fn symbol(self) -> &'static str {
@@ -33,15 +38,27 @@ impl Program {
             Self::FromVm => "from_vm",
             Self::FromPod => "from_pod",
             Self::ToVm => "to_vm",
+            Self::XdpFromVm => "xdp_from_vm",
+            Self::XdpToVm => "xdp_to_vm",
         }
     }
 
     /// The side of its device that it is on.
     pub fn side(self) -> Side {
         match self {
-            Self::FromVm | Self::ToVm => Side::Ingress,
+            Self::FromVm | Self::ToVm | Self::XdpFromVm | Self::XdpToVm => Side::Ingress,
             Self::FromPod => Side::Egress,
         }
+    }
+
+    /// Whether it is an XDP program, which sees frames before they are skbs; else it is a tc program.
+    pub fn is_xdp(self) -> bool {
+        matches!(self, Self::XdpFromVm | Self::XdpToVm)
+    }
+
+    /// Whether it is on the tap, else on the pod link.
+    pub fn is_on_tap(self) -> bool {
+        matches!(self, Self::FromVm | Self::XdpFromVm)
     }
 }
 

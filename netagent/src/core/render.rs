@@ -9,7 +9,7 @@ use netagent_common::{
     maps::{self, PEER},
 };
 
-use super::{ids::MacAddr, plan::Step, program::Program};
+use super::{ids::MacAddr, observed::Target, plan::Step, program::Program};
 
 impl fmt::Display for Step {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -25,6 +25,10 @@ impl fmt::Display for Step {
             Self::SetTapNoqueue => f.write_str("set the tap's qdisc to noqueue"),
             Self::WriteEntry { slot, entry } => write!(f, "write entry {slot}: {}", EntryText(entry)),
             Self::AddClsact => f.write_str("add a clsact qdisc to the pod link"),
+            Self::SetTarget { slot, target } => write!(f, "send by xdp from slot {slot} to the {target}"),
+            Self::ClearTarget { slot, target } => {
+                write!(f, "send no more by xdp from slot {slot} to the {target}")
+            }
             Self::RemoveSeveredPin(program) => write!(f, "remove the pin of {program}, whose device is gone"),
             Self::Attach { program, hook, slot } => {
                 write!(f, "attach {program} for slot {slot} to {} by {hook}", place(*program))
@@ -37,7 +41,7 @@ impl fmt::Display for Step {
                 write!(f, "serve {} in slot {slot}: {}", guest.mac, addresses.join(", "))
             }
             Self::SetTapUp => f.write_str("set the tap up"),
-            Self::ProvePath { slot, question } => {
+            Self::ProvePath { slot, question, .. } => {
                 write!(f, "prove the path of slot {slot}: ask {} as the guest would", question.gateway())
             }
             Self::StopServing(slot) => write!(f, "stop serving slot {slot}"),
@@ -52,11 +56,17 @@ impl fmt::Display for Step {
 }
 
 fn place(program: Program) -> String {
-    let device = match program {
-        Program::FromVm => "tap",
-        Program::FromPod | Program::ToVm => "pod link",
-    };
+    let device = if program.is_on_tap() { "tap" } else { "pod link" };
     format!("{device} {}", program.side())
+}
+
+impl fmt::Display for Target {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Self::PodLink => "pod link",
+            Self::Tap => "tap",
+        })
+    }
 }
 
 struct EntryText<'a>(&'a maps::Port);

@@ -32,6 +32,7 @@ impl SelfTest {
             2 => Self::Proved(Tier::Plain),
             3 => Self::PeerFailed,
             5 => Self::TapInUse,
+            6 => Self::Proved(Tier::Xdp),
             _ => Self::Unanswered,
         }
     }
@@ -45,6 +46,7 @@ impl SelfTest {
             Self::PeerFailed => 3,
             Self::Unanswered => 4,
             Self::TapInUse => 5,
+            Self::Proved(Tier::Xdp) => 6,
         };
         number << SELF_TEST_SHIFT
     }
@@ -56,6 +58,7 @@ impl SelfTest {
             (Self::NotMade, _) if gateway.is_none() => "unproved: the pod has no gateway to ask".into(),
             (Self::NotMade, _) => format!("unproved: {who} was not asked yet"),
             (Self::Proved(Tier::Peer), Tier::Peer)
+            | (Self::Proved(Tier::Xdp), Tier::Xdp)
             | (Self::Proved(Tier::Plain) | Self::PeerFailed, Tier::Plain) => {
                 format!("proved: {who} answered")
             }

@@ -5,7 +5,11 @@ use std::{fmt, str::FromStr};
 
 use serde::{Deserialize, Serialize};
 
-use super::pod::{HostPeer, PodLink};
+use super::{
+    pod::{HostPeer, PodLink},
+    program::Program,
+    xdp,
+};
 
 /// What the asker wants.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -18,6 +22,8 @@ pub enum TierChoice {
     Peer,
     /// `plain`.
     Plain,
+    /// `xdp` or an error; never chosen by `auto`.
+    Xdp,
 }
 
 /// What the port uses.
@@ -27,6 +33,8 @@ pub enum Tier {
     Peer,
     /// `bpf_redirect`: through the pod link's transmit path.
     Plain,
+    /// Native XDP both ways; what needs an skb goes as in `plain`.
+    Xdp,
 }
 
 /// Where the programs are attached.
@@ -36,6 +44,8 @@ pub enum Hook {
     Tcx,
     /// cls_bpf filters on a clsact qdisc.
     Clsact,
+    /// XDP links, pinned; of the XDP programs alone.
+    Xdp,
 }
 
 /// What this kernel can do, probed once at start.
@@ -45,10 +55,22 @@ pub struct KernelFeatures {
     pub tcx: bool,
     /// The helper `bpf_redirect_peer` is there (5.10).
     pub redirect_peer: bool,
+    /// `bpf_redirect_peer` scrubs the skb, its packet type included.
+    pub peer_scrubs: bool,
+    /// XDP programs can be loaded.
+    pub xdp: bool,
+}
+
+impl Tier {
+    /// Whether its ports have this program. The tc programs are always there: they judge what XDP passes on, and hold
+    /// the guard while the tier changes.
+    pub fn has(self, program: Program) -> bool {
+        self == Self::Xdp || !program.is_xdp()
+    }
 }
 
 impl KernelFeatures {
-    /// The hook for every port of this agent.
+    /// The hook for the tc programs of every port of this agent.
     pub fn hook(self) -> Hook {
         if self.tcx { Hook::Tcx } else { Hook::Clsact }
     }
@@ -56,24 +78,29 @@ impl KernelFeatures {
 
 /// The tier asked for cannot be had.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
-#[error("tier peer is not possible: {obstacle}; use --tier auto or --tier plain")]
+#[error("tier {tier} is not possible: {obstacle}; use --tier auto or --tier plain")]
 pub struct TierError {
+    pub(super) tier: Tier,
     pub(super) obstacle: String,
 }
 
 /// Chooses the tier for a link, with the reason as people read it.
 ///
 /// # Errors
-/// When `peer` was asked for and something stands in its way.
+/// When `peer` or `xdp` was asked for and something stands in its way.
 pub fn choose(
     choice: TierChoice,
     link: &PodLink,
     kernel: KernelFeatures,
 ) -> Result<(Tier, String), TierError> {
     match (choice, obstacle_to_peer(link, kernel)) {
+        (TierChoice::Xdp, _) => match xdp::obstacles(link, kernel) {
+            None => Ok((Tier::Xdp, "asked for".into())),
+            Some(obstacle) => Err(TierError { tier: Tier::Xdp, obstacle }),
+        },
         (TierChoice::Plain, _) => Ok((Tier::Plain, "asked for".into())),
         (TierChoice::Peer, None) => Ok((Tier::Peer, "asked for".into())),
-        (TierChoice::Peer, Some(obstacle)) => Err(TierError { obstacle }),
+        (TierChoice::Peer, Some(obstacle)) => Err(TierError { tier: Tier::Peer, obstacle }),
         (TierChoice::Auto, None) => {
             Ok((Tier::Peer, format!("{} is a veth with its peer in another namespace", link.ifname)))
         }
@@ -131,16 +158,17 @@ macro_rules! named {
         }
     };
 }
-named!(TierChoice { Auto = "auto", Peer = "peer", Plain = "plain" });
-named!(Tier { Peer = "peer", Plain = "plain" });
-named!(Hook { Tcx = "tcx", Clsact = "clsact" });
+named!(TierChoice { Auto = "auto", Peer = "peer", Plain = "plain", Xdp = "xdp" });
+named!(Tier { Peer = "peer", Plain = "plain", Xdp = "xdp" });
+named!(Hook { Tcx = "tcx", Clsact = "clsact", Xdp = "xdp" });
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::core::desired::tests::facts;
 
-    const ALL: KernelFeatures = KernelFeatures { tcx: true, redirect_peer: true };
+    const ALL: KernelFeatures =
+        KernelFeatures { tcx: true, redirect_peer: true, peer_scrubs: true, xdp: true };
 
     #[test]
     fn auto_takes_peer_only_where_nothing_stands_in_its_way() {

@@ -87,6 +87,15 @@ pub enum DatapathError {
         #[source]
         source: io::Error,
     },
+    /// A device could not be put where XDP programs send to.
+    #[error("write map {map}")]
+    Target {
+        /// The map.
+        map: &'static str,
+        /// Why not.
+        #[source]
+        source: Box<aya::maps::xdp::XdpMapError>,
+    },
     /// Attaching failed.
     #[error("attach {program} to {ifname}")]
     Attach {

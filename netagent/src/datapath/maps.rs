@@ -9,7 +9,11 @@ use netagent_common::{
     maps::{ACTIVE, Bucket, Learned, MAX_PORTS, Port},
 };
 
-use super::{DatapathError, Pins, other_abi::OtherPorts};
+use super::{
+    DatapathError, Pins,
+    other_abi::OtherPorts,
+    targets::{TO_POD_LINK, TO_TAP},
+};
 
 pub(super) const PORTS: &str = "PORTS";
 const COUNTERS: &str = "COUNTERS";
@@ -20,8 +24,11 @@ pub(super) const PUNT: &str = "PUNT";
 /// What a program's constants are kept in: the slot, and nothing else.
 const CONSTANTS: &str = ".rodata";
 
+/// Bytes of a devmap's value: index and program (`struct bpf_devmap_val`, include/uapi/linux/bpf.h).
+const DEVICE: usize = 8;
+
 /// Every map of the object.
-pub(super) const NAMES: [&str; 5] = [PORTS, COUNTERS, BUCKETS, LEARNED, PUNT];
+pub(super) const NAMES: [&str; 7] = [PORTS, COUNTERS, BUCKETS, LEARNED, PUNT, TO_POD_LINK, TO_TAP];
 
 // Values as plain bytes: what aya copies, without a word about their type.
 type RawPort = [u8; size_of::<Port>()];
@@ -210,6 +217,8 @@ pub(super) fn check_layouts(pins: &Pins) -> Result<(), DatapathError> {
         (COUNTERS, MapType::PerCpuArray, four, size_of::<PortCounters>(), Some(MAX_PORTS)),
         (BUCKETS, MapType::Array, four, size_of::<Bucket>(), Some(MAX_PORTS)),
         (LEARNED, MapType::Array, four, size_of::<Learned>(), Some(MAX_PORTS)),
+        (TO_POD_LINK, MapType::DevMap, four, DEVICE, Some(MAX_PORTS)),
+        (TO_TAP, MapType::DevMap, four, DEVICE, Some(MAX_PORTS)),
         // The ring's size is its own affair: records carry their length.
         (PUNT, MapType::RingBuf, 0, 0, None),
     ];

@@ -8,8 +8,10 @@ mod other_abi;
 mod pins;
 mod programs;
 mod punt;
+mod targets;
+mod xdp;
 
-use std::{path::Path, sync::Arc};
+use std::{collections::BTreeMap, path::Path, sync::Arc};
 
 pub use error::DatapathError;
 pub use maps::Maps;
@@ -17,6 +19,7 @@ pub use object::{Feature, Object};
 pub use pins::Pins;
 pub use programs::{LinkPin, Place};
 pub use punt::PuntRing;
+use targets::TargetMaps;
 
 use crate::{
     core::{program::Program, tier::KernelFeatures},
@@ -33,8 +36,9 @@ struct Shared {
     object: Object,
     pins: Pins,
     maps: Maps,
+    targets: TargetMaps,
     features: KernelFeatures,
-    tags: [u64; Program::ALL.len()],
+    tags: BTreeMap<Program, u64>,
     _lock: BpffsLock,
 }
 
@@ -52,9 +56,10 @@ impl Datapath {
         let features = object::probe(lacking)?;
         let object = Object::new();
         maps::check_layouts(&pins)?;
-        let tags = object.tags(&pins)?;
+        let tags = object.tags(&pins, features)?;
         let maps = Maps::open(&pins)?;
-        Ok(Self { shared: Arc::new(Shared { object, pins, maps, features, tags, _lock: lock }) })
+        let targets = TargetMaps::open(&pins)?;
+        Ok(Self { shared: Arc::new(Shared { object, pins, maps, targets, features, tags, _lock: lock }) })
     }
 
     /// What this kernel can do.
@@ -72,13 +77,9 @@ impl Datapath {
         &self.shared.pins
     }
 
-    /// Tag of this agent's `program`: what tells it from another version's.
-    pub fn tag(&self, program: Program) -> u64 {
-        match program {
-            Program::FromVm => self.shared.tags[0],
-            Program::FromPod => self.shared.tags[1],
-            Program::ToVm => self.shared.tags[2],
-        }
+    /// Tag of this agent's `program`: what tells it from another version's. `None` for one that this kernel cannot load.
+    pub fn tag(&self, program: Program) -> Option<u64> {
+        self.shared.tags.get(&program).copied()
     }
 
     /// The frames that programs hand to the agent.

@@ -1,10 +1,13 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! The eBPF object that is part of this binary, and what the kernel makes of it.
 
+use std::collections::BTreeMap;
+
 use aya::{
     Btf, Ebpf, EbpfLoader,
-    programs::{ProgramError, ProgramType, SchedClassifier, TcAttachType},
-    sys::is_helper_supported,
+    programs::{Program as Loaded, ProgramError, ProgramInfo, ProgramType, SchedClassifier, TcAttachType},
+    sys::{is_helper_supported, is_program_supported},
+    util::KernelVersion,
 };
 
 use super::{DatapathError, Pins, maps};
@@ -19,6 +22,10 @@ pub enum Feature {
     Tcx,
     /// `bpf_redirect_peer`.
     RedirectPeer,
+    /// A `bpf_redirect_peer` that scrubs the skb.
+    PeerScrub,
+    /// XDP programs.
+    Xdp,
 }
 
 /// What this kernel can do, without the features that are declared `lacking`.
@@ -29,7 +36,11 @@ pub(super) fn probe(lacking: &[Feature]) -> Result<KernelFeatures, DatapathError
     let redirect_peer = has(Feature::RedirectPeer)
         && is_helper_supported(ProgramType::SchedClassifier, aya::sys::BpfHelper::BPF_FUNC_redirect_peer)
             .map_err(failed("bpf_redirect_peer"))?;
-    Ok(KernelFeatures { tcx, redirect_peer })
+    // Nothing but the version tells. Where an older kernel got it as a fix, one helper call too many is made.
+    let peer_scrubs = has(Feature::PeerScrub)
+        && KernelVersion::current().is_ok_and(|version| version >= KernelVersion::new(6, 16, 0));
+    let xdp = has(Feature::Xdp) && is_program_supported(ProgramType::Xdp).map_err(failed("xdp"))?;
+    Ok(KernelFeatures { tcx, redirect_peer, peer_scrubs, xdp })
 }
 
 /// Every namespace has a loopback link, and asking changes nothing. Kernels before 6.6 do not know the question.
@@ -76,26 +87,33 @@ impl Object {
         loader.load(OBJECT).map_err(|e| DatapathError::Object(Box::new(e)))
     }
 
-    /// Loads all programs and lets them go again: their tags.
-    pub(super) fn tags(&self, pins: &Pins) -> Result<[u64; Program::ALL.len()], DatapathError> {
+    /// Loads all programs that this kernel can have and lets them go again: their tags.
+    pub(super) fn tags(
+        &self,
+        pins: &Pins,
+        features: KernelFeatures,
+    ) -> Result<BTreeMap<Program, u64>, DatapathError> {
         let mut ebpf = self.load(pins, 0)?;
-        let mut tags = [0; Program::ALL.len()];
-        for (tag, program) in tags.iter_mut().zip(Program::ALL) {
-            let loaded = verified(&mut ebpf, program)?;
-            let info = loaded.info();
-            *tag = info.map_err(|e| DatapathError::Load { program, source: Box::new(e) })?.tag();
+        let mut tags = BTreeMap::new();
+        for program in Program::ALL.into_iter().filter(|program| features.xdp || !program.is_xdp()) {
+            tags.insert(program, verified(&mut ebpf, program)?.tag());
         }
         Ok(tags)
     }
 }
 
-/// The program of an object, past the verifier.
+/// Takes a program of an object past the verifier.
 ///
 /// # Errors
 /// When the kernel refuses it.
-pub(super) fn verified(ebpf: &mut Ebpf, program: Program) -> Result<&mut SchedClassifier, DatapathError> {
+pub(super) fn verified(ebpf: &mut Ebpf, program: Program) -> Result<ProgramInfo, DatapathError> {
     let found = ebpf.program_mut(program.symbol()).ok_or(DatapathError::NoProgram(program))?;
-    let classifier: &mut SchedClassifier = found.try_into().map_err(|_| DatapathError::NoProgram(program))?;
-    classifier.load().map_err(|e| DatapathError::Load { program, source: Box::new(e) })?;
-    Ok(classifier)
+    let loaded = match found {
+        Loaded::SchedClassifier(classifier) if !program.is_xdp() => {
+            classifier.load().and_then(|()| classifier.info())
+        }
+        Loaded::Xdp(xdp) if program.is_xdp() => xdp.load().and_then(|()| xdp.info()),
+        _ => return Err(DatapathError::NoProgram(program)),
+    };
+    loaded.map_err(|e| DatapathError::Load { program, source: Box::new(e) })
 }

@@ -12,7 +12,7 @@ use aya::{
     },
 };
 
-use super::{Datapath, DatapathError, object};
+use super::{Datapath, DatapathError, object, xdp};
 use crate::{
     core::{
         ids::{IfName, PortId},
@@ -21,13 +21,13 @@ use crate::{
         tier::Hook,
     },
     sys::{
-        bpf_link::{self, TcxLink},
+        bpf_link::{self, DeviceLink},
         bpf_program,
         netns::Netns,
     },
 };
 
-/// A port's pinned tcx link.
+/// A port's pinned link.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LinkPin {
     /// No pin.
@@ -67,11 +67,11 @@ impl Datapath {
     /// When the pin cannot be read.
     pub fn link_pin(&self, port: &PortId, program: Program) -> Result<LinkPin, DatapathError> {
         let path = self.pins().link(port, program);
-        let link = match bpf_link::tcx(&path) {
+        let link = match bpf_link::of_device(&path) {
             Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(LinkPin::Absent),
             other => other,
         };
-        let TcxLink { ifindex, program_id } =
+        let DeviceLink { ifindex, program_id } =
             link.map_err(|source| DatapathError::Pin { operation: "read the link", path, source })?;
         Ok(ifindex.map_or(LinkPin::Severed, |ifindex| LinkPin::Attached { ifindex, program_id }))
     }
@@ -84,7 +84,7 @@ impl Datapath {
     pub fn is_current(&self, program: Program, program_id: u32, slot: u32) -> Result<bool, DatapathError> {
         let failed = |source| DatapathError::Program { id: program_id, source };
         let Some(loaded) = bpf_program::by_id(program_id).map_err(failed)? else { return Ok(false) };
-        if loaded.tag != self.tag(program) {
+        if Some(loaded.tag) != self.tag(program) {
             return Ok(false);
         }
         self.maps().belongs_to_slot(&loaded.map_ids, slot)
@@ -120,7 +120,7 @@ impl Datapath {
     /// # Errors
     /// When the kernel refuses it; nothing stays attached then.
     pub async fn attach(&self, place: &Place<'_>) -> Result<(), DatapathError> {
-        if place.hook == Hook::Tcx {
+        if place.hook != Hook::Clsact {
             self.pins().make_port(place.port)?;
         }
         let attached = self.put(place, attach_here).await;
@@ -163,8 +163,8 @@ fn attach_here(
     ifname: &IfName,
     pin: &Path,
 ) -> Result<(), ProgramError> {
-    let classifier = classifier(&mut ebpf, program)?;
     let options = match hook {
+        Hook::Xdp => return xdp::attach_here(ebpf, program, ifname, pin),
         Hook::Tcx => TcAttachOptions::TcxOrder(order(program)),
         Hook::Clsact => TcAttachOptions::Netlink(NlOptions {
             priority: FILTER_PRIORITY,
@@ -172,6 +172,7 @@ fn attach_here(
             classid: None,
         }),
     };
+    let classifier = classifier(&mut ebpf, program)?;
     let id = classifier.attach_with_options(ifname.as_str(), side(program), options)?;
     keep(classifier.take_link(id)?, hook, pin)
 }
@@ -183,8 +184,8 @@ fn replace_here(
     ifname: &IfName,
     pin: &Path,
 ) -> Result<(), ProgramError> {
-    let classifier = classifier(&mut ebpf, program)?;
     let attached = match hook {
+        Hook::Xdp => return xdp::replace_here(ebpf, program, pin),
         Hook::Tcx => {
             FdLink::from(PinnedLink::from_pin(pin).map_err(link_failed)?).try_into().map_err(link_failed)?
         }
@@ -197,6 +198,7 @@ fn replace_here(
         )
         .map_err(ProgramError::IOError)?,
     };
+    let classifier = classifier(&mut ebpf, program)?;
     let id = classifier.attach_to_link(attached)?;
     let link = classifier.take_link(id)?;
     if hook == Hook::Clsact {
@@ -208,7 +210,7 @@ fn replace_here(
 /// Lets the attachment outlive this process.
 fn keep(link: SchedClassifierLink, hook: Hook, pin: &Path) -> Result<(), ProgramError> {
     match hook {
-        Hook::Tcx => {
+        Hook::Tcx | Hook::Xdp => {
             let link: FdLink = link.try_into().map_err(link_failed)?;
             link.pin(pin).map_err(|e| ProgramError::IOError(io::Error::other(e)))?;
         }
@@ -224,8 +226,9 @@ fn order(program: Program) -> LinkOrder {
     match program {
         // The tap is ours, and nothing that the guest sends is to be taken past the guard.
         Program::FromVm => LinkOrder::first(),
-        // What the CNI or others have put on the pod link goes on seeing all of it.
-        Program::FromPod | Program::ToVm => LinkOrder::last(),
+        // What the CNI or others have put on the pod link goes on seeing all of it. An XDP hook has one program and no
+        // order.
+        Program::FromPod | Program::ToVm | Program::XdpFromVm | Program::XdpToVm => LinkOrder::last(),
     }
 }
 
@@ -240,6 +243,6 @@ fn classifier(ebpf: &mut Ebpf, program: Program) -> Result<&mut SchedClassifier,
     ebpf.program_mut(program.symbol()).ok_or(ProgramError::NotLoaded)?.try_into()
 }
 
-fn link_failed(error: LinkError) -> ProgramError {
+pub(super) fn link_failed(error: LinkError) -> ProgramError {
     ProgramError::IOError(io::Error::other(error))
 }

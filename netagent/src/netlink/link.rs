@@ -5,7 +5,7 @@ use futures_util::TryStreamExt as _;
 use rtnetlink::{
     LinkMessageBuilder, LinkUnspec,
     packet_core::Nla as _,
-    packet_route::link::{InfoData, InfoTun, LinkAttribute, LinkFlags, LinkInfo, LinkMessage},
+    packet_route::link::{InfoData, InfoTun, LinkAttribute, LinkFlags, LinkInfo, LinkMessage, LinkXdp},
 };
 
 use super::{Netlink, NetlinkError};
@@ -32,6 +32,8 @@ pub struct LinkState {
     pub peer_elsewhere: bool,
     /// `IFLA_LINK` and `IFLA_LINK_NETNSID`: the device it is tied to, where that lives in another namespace.
     pub peer: Option<PeerLink>,
+    /// Id of the XDP program on it.
+    pub xdp: Option<u32>,
     /// For a tun or tap.
     pub tun: Option<TunState>,
 }
@@ -72,6 +74,20 @@ impl Netlink {
         let answer = self.ask("look up link", name, async { std::pin::pin!(request).try_next().await });
         match answer.await {
             Ok(message) => Ok(message.as_ref().map(state)),
+            Err(e) if e.is_gone() => Ok(None),
+            Err(e) => Err(e),
+        }
+    }
+
+    /// The link with that index and its name, `None` when there is none.
+    ///
+    /// # Errors
+    /// When the kernel refuses.
+    pub async fn link_by_index(&self, ifindex: u32) -> Result<Option<(IfName, LinkState)>, NetlinkError> {
+        let request = self.handle.link().get().match_index(ifindex).execute();
+        let answer = self.ask("look up link", &ifindex, async { std::pin::pin!(request).try_next().await });
+        match answer.await {
+            Ok(message) => Ok(message.as_ref().and_then(|message| Some((name(message)?, state(message))))),
             Err(e) if e.is_gone() => Ok(None),
             Err(e) => Err(e),
         }
@@ -120,6 +136,13 @@ impl Netlink {
     }
 }
 
+fn name(message: &LinkMessage) -> Option<IfName> {
+    message.attributes.iter().find_map(|attribute| match attribute {
+        LinkAttribute::IfName(name) => name.parse().ok(),
+        _ => None,
+    })
+}
+
 fn state(message: &LinkMessage) -> LinkState {
     let mut tied_to = None;
     let mut netnsid = None;
@@ -136,6 +159,12 @@ fn state(message: &LinkMessage) -> LinkState {
             LinkAttribute::Qdisc(qdisc) => state.qdisc.clone_from(qdisc),
             LinkAttribute::LinkNetNsId(id) => netnsid = Some(*id),
             LinkAttribute::Link(index) => tied_to = Some(*index),
+            LinkAttribute::Xdp(parts) => {
+                state.xdp = parts.iter().find_map(|part| match part {
+                    LinkXdp::ProgId(id) => Some(*id),
+                    _ => None,
+                });
+            }
             LinkAttribute::LinkInfo(parts) => {
                 for part in parts {
                     match part {

@@ -8,6 +8,7 @@ mod error;
 mod link;
 mod monitor;
 mod netfilter;
+mod nsid;
 mod peer;
 mod route;
 mod tc;

@@ -9,13 +9,14 @@ use super::{
 use crate::{
     core::{
         ids::{IfName, PortId},
+        observed::Target,
         owned,
         plan::Step,
         program::Program,
         question::Question,
         self_test::SelfTest,
         spec::{PortSpec, TapSpec},
-        tier::Hook,
+        tier::{Hook, Tier},
     },
     datapath::{DatapathError, Place},
     dhcp::Served,
@@ -93,6 +94,14 @@ impl<'a> Applier<'a> {
                 Ok(datapath.maps().write_entry(*slot, &entry)?)
             }
             Step::AddClsact => Ok(self.inside()?.netlink.add_clsact(self.pod_ifindex().await?).await?),
+            Step::SetTarget { slot, target } => {
+                let ifindex = match target {
+                    Target::PodLink => self.pod_ifindex().await?,
+                    Target::Tap => self.tap_ifindex().await?,
+                };
+                Ok(datapath.set_target(&self.inside()?.netns, *slot, *target, ifindex).await?)
+            }
+            Step::ClearTarget { slot, target } => Ok(datapath.clear_target(*slot, *target)?),
             Step::RemoveSeveredPin(program) => Ok(datapath.pins().remove_link(&self.id, *program)?),
             Step::Attach { program, hook, slot } => self.attach(*program, *hook, *slot).await,
             Step::Replace { program, hook, slot } => {
@@ -109,7 +118,7 @@ impl<'a> Applier<'a> {
                 self.parts.dhcp.serve(*slot, served);
                 Ok(())
             }
-            Step::ProvePath { slot, question } => self.prove_path(*slot, question).await,
+            Step::ProvePath { slot, tier, question } => self.prove_path(*slot, *tier, question).await,
             Step::StopServing(slot) => {
                 self.parts.dhcp.stop(*slot);
                 Ok(())
@@ -143,11 +152,11 @@ impl<'a> Applier<'a> {
         Ok(())
     }
 
-    async fn prove_path(&self, slot: u32, question: &Question) -> Result<(), StepError> {
+    async fn prove_path(&self, slot: u32, tier: Tier, question: &Question) -> Result<(), StepError> {
         let mut trial = Trial::of(self.parts.datapath.maps(), slot)?;
         let outcome = match self.open_tap().await? {
             None => SelfTest::TapInUse,
-            Some(queue) => trial.make(&queue.watch().map_err(ProveError::Tap)?, question).await?,
+            Some(queue) => trial.make(&queue.watch().map_err(ProveError::Tap)?, question, tier).await?,
         };
         Ok(trial.note(outcome)?)
     }
@@ -182,7 +191,7 @@ impl<'a> Applier<'a> {
 
     async fn detach(&self, program: Program, hook: Hook) -> Result<(), StepError> {
         match hook {
-            Hook::Tcx => Ok(self.parts.datapath.pins().remove_link(&self.id, program)?),
+            Hook::Tcx | Hook::Xdp => Ok(self.parts.datapath.pins().remove_link(&self.id, program)?),
             Hook::Clsact => {
                 let ifindex = match self.pod_ifindex().await {
                     Err(StepError::LinkGone(_)) => return Ok(()),

@@ -9,6 +9,7 @@ use crate::{
         pod::{HostPeer, PodFacts, PodLink},
         program::{Program, Side},
         spec::PortSpec,
+        tier::TierChoice,
     },
     datapath::DatapathError,
     netlink::{LinkState, NetlinkError, base_chains_here},
@@ -20,6 +21,7 @@ use crate::{
 
 use super::{
     Parts,
+    host_peer::xdp_ground,
     observe::{Inside, is_ours},
     pod_files::{self, PodFileError},
 };
@@ -42,6 +44,17 @@ pub enum DiscoverError {
     /// Its netfilter rules cannot be read.
     #[error("list the {0} rules of the pod")]
     Rules(&'static str, #[source] io::Error),
+    /// A device does not tell what it does.
+    #[error("read the {what} of {ifname}")]
+    Ethtool {
+        /// What was asked for.
+        what: &'static str,
+        /// The device.
+        ifname: IfName,
+        /// The kernel's words.
+        #[source]
+        source: io::Error,
+    },
     /// A file of the pod is unusable.
     #[error(transparent)]
     File(#[from] PodFileError),
@@ -65,6 +78,10 @@ pub(super) async fn discover(
         hostname: pod_files::hostname(&spec.netns, spec.hostname.as_deref()).await?,
         rules: rules(&inside.netns).await?,
         link: PodLink {
+            xdp: match spec.tier {
+                TierChoice::Xdp => Some(xdp_ground(parts, inside, spec, &link).await?),
+                TierChoice::Auto | TierChoice::Peer | TierChoice::Plain => None,
+            },
             ifname: spec.pod_link.clone(),
             ifindex: link.ifindex,
             mac: link.mac,

@@ -5,6 +5,7 @@ mod apply;
 mod cleanup;
 mod discover;
 mod error;
+mod host_peer;
 mod observe;
 mod orphans;
 mod pass;

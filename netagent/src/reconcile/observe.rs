@@ -6,7 +6,7 @@ use crate::{
     core::{
         desired::entry_id,
         ids::{IfName, PortId},
-        observed::{Clsact, Observed, ObservedProgram, ObservedTap, Tap},
+        observed::{Clsact, Observed, ObservedProgram, ObservedTap, Tap, Targets},
         owned,
         program::Program,
         spec::PortSpec,
@@ -43,8 +43,13 @@ pub(super) async fn observe(
         None => None,
     };
     let serving = own_slot.and_then(|slot| parts.dhcp.serving(slot, &id));
+    let targets = match own_slot {
+        Some(slot) => parts.datapath.targets(slot)?,
+        None => Targets::default(),
+    };
     let mut observed = Observed {
         entry,
+        targets,
         slot: own_slot.or_else(|| parts.slots.next()),
         serving: serving.as_ref().map(|s| s.guest.clone()),
         ..Observed::default()
@@ -54,6 +59,8 @@ pub(super) async fn observe(
         observed.from_vm = outside(parts, spec, Program::FromVm)?;
         observed.from_pod = outside(parts, spec, Program::FromPod)?;
         observed.to_vm = outside(parts, spec, Program::ToVm)?;
+        observed.xdp_from_vm = outside(parts, spec, Program::XdpFromVm)?;
+        observed.xdp_to_vm = outside(parts, spec, Program::XdpToVm)?;
         return Ok(observed);
     };
     let tap = inside.netlink.link(&spec.tap.name).await?;
@@ -65,6 +72,8 @@ pub(super) async fn observe(
     observed.from_vm = program(parts, inside, spec, Program::FromVm, own_tap, slot).await?;
     observed.from_pod = program(parts, inside, spec, Program::FromPod, pod_link.as_ref(), slot).await?;
     observed.to_vm = program(parts, inside, spec, Program::ToVm, pod_link.as_ref(), slot).await?;
+    observed.xdp_from_vm = program(parts, inside, spec, Program::XdpFromVm, own_tap, slot).await?;
+    observed.xdp_to_vm = program(parts, inside, spec, Program::XdpToVm, pod_link.as_ref(), slot).await?;
     if let Some(link) = &pod_link {
         observed.clsact = clsact(&inside.netlink, link.ifindex).await?;
     }
@@ -95,10 +104,7 @@ fn classify(id: &PortId, link: &LinkState) -> ObservedTap {
 
 /// The name of the device that a program belongs on.
 pub(super) fn device(spec: &PortSpec, program: Program) -> &IfName {
-    match program {
-        Program::FromVm => &spec.tap.name,
-        Program::FromPod | Program::ToVm => &spec.pod_link,
-    }
+    if program.is_on_tap() { &spec.tap.name } else { &spec.pod_link }
 }
 
 fn outside(parts: &Parts, spec: &PortSpec, program: Program) -> Result<ObservedProgram, PassError> {
@@ -123,7 +129,8 @@ async fn program(
     };
     match parts.datapath.link_pin(&spec.id(), program)? {
         LinkPin::Attached { ifindex, program_id } if link.is_some_and(|l| l.ifindex == ifindex) => {
-            return Ok(ObservedProgram::Attached { hook: Hook::Tcx, current: current(program_id)? });
+            let hook = if program.is_xdp() { Hook::Xdp } else { Hook::Tcx };
+            return Ok(ObservedProgram::Attached { hook, current: current(program_id)? });
         }
         LinkPin::Attached { ifindex, .. } => {
             let name = device(spec, program).clone();
@@ -132,7 +139,7 @@ async fn program(
         LinkPin::Severed => return Ok(ObservedProgram::Severed),
         LinkPin::Absent => {}
     }
-    let Some(link) = link else { return Ok(ObservedProgram::Absent) };
+    let Some(link) = link.filter(|_| !program.is_xdp()) else { return Ok(ObservedProgram::Absent) };
     let filters = inside.netlink.filters(link.ifindex, program.side()).await?;
     match filters.iter().find(|f| is_ours(program, f)) {
         Some(filter) => {

@@ -54,23 +54,23 @@ impl<'a> Trial<'a> {
         Ok(Self { maps, slot, entry })
     }
 
-    /// Asks through the entry's tier, and where `peer` gets no answer through `plain`.
+    /// Asks through the port's tier, and where `peer` gets no answer through `plain`.
     pub(super) async fn make(
         &mut self,
         queue: &WatchedTapQueue,
         question: &Question,
+        tier: Tier,
     ) -> Result<SelfTest, ProveError> {
-        let tier = if self.entry.flags & PEER == 0 { Tier::Plain } else { Tier::Peer };
         if answers(queue, question, &ASK).await? {
             return Ok(SelfTest::Proved(tier));
         }
-        if tier == Tier::Plain {
+        if tier != Tier::Peer {
             return Ok(SelfTest::Unanswered);
         }
-        self.take(Tier::Plain)?;
+        self.take_peer(false)?;
         let plain = answers(queue, question, &ASK).await?;
         discard(queue, LATE).await?;
-        self.take(Tier::Peer)?;
+        self.take_peer(true)?;
         if !plain {
             return Ok(SelfTest::Unanswered);
         }
@@ -78,7 +78,7 @@ impl<'a> Trial<'a> {
         if answers(queue, question, &ASK_AGAIN).await? {
             return Ok(SelfTest::Proved(Tier::Peer));
         }
-        self.take(Tier::Plain)?;
+        self.take_peer(false)?;
         Ok(SelfTest::PeerFailed)
     }
 
@@ -88,11 +88,8 @@ impl<'a> Trial<'a> {
         Ok(self.maps.write_entry(self.slot, &self.entry)?)
     }
 
-    fn take(&mut self, tier: Tier) -> Result<(), ProveError> {
-        match tier {
-            Tier::Peer => self.entry.flags |= PEER,
-            Tier::Plain => self.entry.flags &= !PEER,
-        }
+    fn take_peer(&mut self, peer: bool) -> Result<(), ProveError> {
+        self.entry.flags = self.entry.flags & !PEER | if peer { PEER } else { 0 };
         Ok(self.maps.write_entry(self.slot, &self.entry)?)
     }
 }

@@ -9,6 +9,7 @@ pub mod bpf_array;
 pub mod bpf_link;
 pub mod bpf_program;
 pub mod bpffs;
+pub mod ethtool;
 pub mod netlink_events;
 pub mod netns;
 pub mod netns_cookie;

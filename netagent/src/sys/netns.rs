@@ -4,7 +4,7 @@
 use std::{
     fs::File,
     io,
-    os::fd::{AsFd, AsRawFd, OwnedFd},
+    os::fd::{AsFd, AsRawFd, OwnedFd, RawFd},
     os::unix::fs::{MetadataExt, OpenOptionsExt},
     path::{Path, PathBuf},
     sync::Arc,
@@ -171,6 +171,12 @@ impl Netns {
     fn enter(&self) -> Result<(), NetnsError> {
         nix::sched::setns(self.fd.as_fd(), CloneFlags::CLONE_NEWNET)
             .map_err(|e| NetnsError::Enter { path: self.path.clone(), source: e.into() })
+    }
+}
+
+impl AsRawFd for Netns {
+    fn as_raw_fd(&self) -> RawFd {
+        self.fd.as_raw_fd()
     }
 }
 

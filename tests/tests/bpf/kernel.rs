@@ -5,6 +5,7 @@ use netagent::core::program::Program;
 use netagent_common::{
     counters::DropReason,
     maps::{Bucket, MAX_PORTS, PuntKind, TOO_BIG_FRAME},
+    policy::{self, Verdict},
     wire::eth::Tag,
 };
 use proptest::{
@@ -40,6 +41,47 @@ fn every_vector_ends_in_the_kernel_as_on_the_host() {
 /// Frames of the property test: fewer where the environment says so, as an emulated kernel is slow.
 fn cases() -> u32 {
     std::env::var("PROPTEST_CASES").map_or(6000, |cases| cases.parse().unwrap())
+}
+
+#[test]
+#[ignore = "needs root: cargo xtask test bpf"]
+fn xdp_says_what_the_host_says_or_leaves_it_to_tc() {
+    let programs = Programs::load(7);
+    programs.set_targets();
+    let (mut decided, mut passed) = (0, 0);
+    for vector in vectors::all().iter().filter(|v| v.fits_test_run()) {
+        programs.configure(&vector.port);
+        programs.learn(vector.learned);
+        let (said, frame) = programs.run_xdp(vector.direction, &vector.frame);
+        let left = vector.verdict.starts_with("punt")
+            || vector.verdict == spell(Verdict::TooBig)
+            || policy::needs_skb(vector.frame.as_slice(), vector.frame.len() as u32, &vector.port);
+        if left {
+            assert_eq!(said, "pass", "{}", vector.name);
+            assert_eq!(frame, vector.frame, "{}: tc must get it as it came", vector.name);
+            passed += 1;
+        } else {
+            assert_eq!(said, outcome(&vector.verdict), "{}", vector.name);
+            assert_eq!(frame, vector.becomes, "{}: the frame afterwards", vector.name);
+            decided += 1;
+        }
+    }
+    assert!(decided > 200 && passed > 10, "{decided} decided, {passed} passed on");
+}
+
+#[test]
+#[ignore = "needs root: cargo xtask test bpf"]
+fn xdp_without_a_port_or_a_target_leaves_all_to_tc() {
+    let programs = Programs::load(7);
+    for vector in vectors::all().iter().filter(|v| v.fits_test_run()) {
+        let (said, frame) = programs.run_xdp(vector.direction, &vector.frame);
+        assert_eq!((said.as_str(), &frame), ("pass", &vector.frame), "{}", vector.name);
+    }
+    let vector = vectors::all().iter().find(|v| v.name == "IPv4 from the guest").unwrap();
+    programs.configure(&vector.port);
+    assert_eq!(programs.run_xdp(Direction::FromVm, &vector.frame).0, "pass");
+    programs.set_targets();
+    assert_eq!(programs.run_xdp(Direction::FromVm, &vector.frame).0, "forward");
 }
 
 #[test]

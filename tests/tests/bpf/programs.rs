@@ -1,12 +1,18 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! The compiled programs, loaded as the agent loads them, and test runs of them.
 
+use std::path::Path;
+
 use aya::{
     Ebpf,
     maps::{Array, Map, MapData},
-    programs::{SchedClassifier, TestRun as _, TestRunOptions},
+    programs::{Program, SchedClassifier, TestRun as _, TestRunOptions, Xdp},
 };
-use netagent::datapath::{Datapath, Object};
+use netagent::{
+    core::observed::Target,
+    datapath::{Datapath, Object},
+    sys::netns::Netns,
+};
 use netagent_common::{
     counters::{DropReason, PortCounters},
     maps::{Learned, Port},
@@ -18,6 +24,10 @@ use crate::vectors::{Direction, LEARNED};
 /// `TC_ACT_SHOT` and `TC_ACT_REDIRECT` of include/uapi/linux/pkt_cls.h.
 const SHOT: u32 = 2;
 const REDIRECT: u32 = 7;
+/// `enum xdp_action` of include/uapi/linux/bpf.h.
+const XDP_DROP: u32 = 1;
+const XDP_PASS: u32 = 2;
+const XDP_REDIRECT: u32 = 4;
 
 /// Both programs for one slot, with maps of their own.
 pub(crate) struct Programs {
@@ -38,8 +48,12 @@ impl Programs {
         let datapath = Datapath::open(bpffs.path(), &[]).unwrap();
         let mut ebpf = Object::new().load(datapath.pins(), slot).unwrap();
         for (name, program) in ebpf.programs_mut() {
-            let classifier: &mut SchedClassifier = program.try_into().unwrap();
-            classifier.load().unwrap_or_else(|e| panic!("{name}: {e}"));
+            let loaded = match program {
+                Program::SchedClassifier(classifier) => classifier.load(),
+                Program::Xdp(xdp) => xdp.load(),
+                other => panic!("{name} is a {:?}", other.prog_type()),
+            };
+            loaded.unwrap_or_else(|e| panic!("{name}: {e}"));
         }
         Self { ebpf, datapath, slot, _bpffs: bpffs, _dir: dir }
     }
@@ -93,6 +107,47 @@ impl Programs {
         out.truncate(result.data_size_out as usize);
         let said = moved(&before, &after);
         let expected = if said == "forward" { REDIRECT } else { SHOT };
+        assert_eq!(result.return_value, expected, "{name} counted `{said}`");
+        (said, out)
+    }
+}
+
+impl Programs {
+    /// Gives the XDP programs somewhere to send to; a test run sends nothing.
+    pub(crate) fn set_targets(&self) {
+        let here = Netns::open(Path::new("/proc/thread-self/ns/net")).unwrap();
+        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        for target in Target::ALL {
+            // The loopback link has index 1 in every namespace.
+            runtime.block_on(self.datapath.set_target(&here, self.slot, target, 1)).unwrap();
+        }
+    }
+
+    /// Runs an XDP program over a frame: its verdict in the words of the vectors, `pass` for what is left to tc, and the
+    /// frame afterwards.
+    pub(crate) fn run_xdp(&self, direction: Direction, frame: &[u8]) -> (String, Vec<u8>) {
+        let name = match direction {
+            Direction::FromVm => "xdp_from_vm",
+            Direction::ToVm => "xdp_to_vm",
+        };
+        let program: &Xdp = self.ebpf.program(name).unwrap().try_into().unwrap();
+        let mut out = vec![0; frame.len() + 64];
+        let before = self.counters();
+        let result = program
+            .test_run(TestRunOptions {
+                data_in: Some(frame),
+                data_out: Some(&mut out),
+                ..TestRunOptions::default()
+            })
+            .unwrap_or_else(|e| panic!("test run of {name} over {} bytes: {e:#}", frame.len()));
+        out.truncate(result.data_size_out as usize);
+        let after = self.counters();
+        if result.return_value == XDP_PASS {
+            assert_eq!(after, before, "{name} counted what it passed on");
+            return ("pass".to_owned(), out);
+        }
+        let said = moved(&before, &after);
+        let expected = if said == "forward" { XDP_REDIRECT } else { XDP_DROP };
         assert_eq!(result.return_value, expected, "{name} counted `{said}`");
         (said, out)
     }

@@ -36,6 +36,7 @@ mod traces;
 mod upgrade;
 mod vectors;
 mod wired;
+mod xdp;
 
 /// Why every test of this tier is ignored by default.
 #[macro_export]

@@ -10,12 +10,12 @@ use super::{
     desired::DesiredPort,
     guest::Guest,
     ids::IfName,
-    observed::{Clsact, Observed, ObservedProgram, ObservedTap, Tap},
+    observed::{Clsact, Observed, ObservedProgram, ObservedTap, Tap, Target},
     program::Program,
     question::Question,
     self_test::SelfTest,
     spec::TapSpec,
-    tier::Hook,
+    tier::{Hook, Tier},
 };
 
 #[cfg(test)]
@@ -44,6 +44,20 @@ pub enum Step {
     },
     /// Add the clsact qdisc to the pod link.
     AddClsact,
+    /// Put a device in a place that the slot's XDP programs send to.
+    SetTarget {
+        /// The slot.
+        slot: u32,
+        /// Which place.
+        target: Target,
+    },
+    /// Empty a place that the slot's XDP programs send to.
+    ClearTarget {
+        /// The slot.
+        slot: u32,
+        /// Which place.
+        target: Target,
+    },
     /// Remove a pin whose device is gone.
     RemoveSeveredPin(Program),
     /// Load a program for the slot and attach it.
@@ -77,6 +91,8 @@ pub enum Step {
     ProvePath {
         /// The slot whose path is tried.
         slot: u32,
+        /// The tier that is tried first.
+        tier: Tier,
         /// What is asked.
         question: Question,
     },
@@ -89,7 +105,7 @@ pub enum Step {
         /// Its index: a device that takes the name meanwhile is not ours.
         ifindex: u32,
     },
-    /// Take a program off the pod link. `from_vm` is never taken off: it goes with its tap, or the guest could send past
+    /// Take a program off its device. `from_vm` is never taken off: it goes with its tap, or the guest could send past
     /// it.
     Detach {
         /// Which.
@@ -185,20 +201,23 @@ fn wire(desired: &DesiredPort, observed: &Observed) -> Result<Vec<Step>, Refusal
     if needs_clsact && observed.clsact == Clsact::Absent {
         steps.push(Step::AddClsact);
     }
-    for program in Program::ALL {
-        match observed.program(program) {
-            ObservedProgram::Absent => {
-                steps.push(Step::Attach { program, hook: desired.hook, slot });
+    let xdp = desired.tier == Tier::Xdp;
+    if xdp {
+        for target in Target::ALL {
+            let device = match target {
+                Target::PodLink => Some(desired.pod_link.ifindex),
+                Target::Tap => tap.map(|tap| tap.ifindex),
+            };
+            if device.is_none() || observed.targets.get(target) != device {
+                steps.push(Step::SetTarget { slot, target });
             }
-            ObservedProgram::Severed => {
-                steps.push(Step::RemoveSeveredPin(program));
-                steps.push(Step::Attach { program, hook: desired.hook, slot });
-            }
-            ObservedProgram::Attached { hook, current: false } => {
-                steps.push(Step::Replace { program, hook, slot });
-            }
-            ObservedProgram::Attached { current: true, .. } => {}
         }
+    }
+    for program in Program::ALL {
+        steps.extend(place(desired, program, observed.program(program), slot));
+    }
+    if !xdp {
+        steps.extend(clear_targets(observed, slot));
     }
 
     // A tap made anew has another index, and the answers go out through it.
@@ -209,9 +228,34 @@ fn wire(desired: &DesiredPort, observed: &Observed) -> Result<Vec<Step>, Refusal
         steps.push(Step::SetTapUp);
     }
     if let (SelfTest::NotMade, Some(question)) = (self_test, desired.question()) {
-        steps.push(Step::ProvePath { slot, question });
+        steps.push(Step::ProvePath { slot, tier: desired.tier, question });
     }
     Ok(steps)
+}
+
+/// The steps that put one program in its place, or take it off when the tier does without it.
+fn place(desired: &DesiredPort, program: Program, observed: ObservedProgram, slot: u32) -> Vec<Step> {
+    let hook = if program.is_xdp() { Hook::Xdp } else { desired.hook };
+    let attach = Step::Attach { program, hook, slot };
+    match (desired.tier.has(program), observed) {
+        (true, ObservedProgram::Absent) => vec![attach],
+        (true, ObservedProgram::Severed) => vec![Step::RemoveSeveredPin(program), attach],
+        (true, ObservedProgram::Attached { hook, current: false }) => {
+            vec![Step::Replace { program, hook, slot }]
+        }
+        (true, ObservedProgram::Attached { current: true, .. }) | (false, ObservedProgram::Absent) => vec![],
+        (false, ObservedProgram::Severed) => vec![Step::RemoveSeveredPin(program)],
+        // Nothing is unguarded by this: the tc program behind it judges the same frames.
+        (false, ObservedProgram::Attached { hook, .. }) => vec![Step::Detach { program, hook }],
+    }
+}
+
+fn clear_targets(observed: &Observed, slot: u32) -> impl Iterator<Item = Step> {
+    let targets = observed.targets;
+    Target::ALL
+        .into_iter()
+        .filter(move |target| targets.get(*target).is_some())
+        .map(move |target| Step::ClearTarget { slot, target })
 }
 
 fn own_tap<'a>(desired: &DesiredPort, observed: &'a ObservedTap) -> Result<Option<&'a Tap>, Refusal> {
@@ -249,12 +293,13 @@ fn unwire(observed: &Observed, tap: &IfName) -> Vec<Step> {
             steps.push(Step::RemoveSeveredPin(program));
         }
     }
-    for program in [Program::ToVm, Program::FromPod] {
+    for program in [Program::XdpToVm, Program::ToVm, Program::FromPod] {
         if let ObservedProgram::Attached { hook, .. } = observed.program(program) {
             steps.push(Step::Detach { program, hook });
         }
     }
     if let Some((slot, entry)) = observed.entry {
+        steps.extend(clear_targets(observed, slot));
         if entry.flags & OWNS_CLSACT != 0 && observed.clsact == Clsact::Ours {
             steps.push(Step::RemoveClsact);
         }

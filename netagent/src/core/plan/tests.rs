@@ -4,7 +4,7 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::core::{desired::tests::desired, spec::tests::spec, tier::Tier};
+use crate::core::{desired::tests::desired, observed::Targets, spec::tests::spec, tier::Tier};
 
 /// What applying a step does to a kernel, as far as `observe` can see; a step that the kernel would refuse panics.
 fn apply(observed: &mut Observed, step: &Step) {
@@ -39,12 +39,29 @@ fn apply(observed: &mut Observed, step: &Step) {
             observed.entry = Some((*slot, entry));
         }
         Step::AddClsact => observed.clsact = Clsact::Ours,
+        Step::SetTarget { target, .. } => match target {
+            Target::PodLink => observed.targets.pod_link = Some(desired().pod_link.ifindex),
+            Target::Tap => observed.targets.tap = Some(own(observed).ifindex),
+        },
+        Step::ClearTarget { target, .. } => match target {
+            Target::PodLink => observed.targets.pod_link = None,
+            Target::Tap => observed.targets.tap = None,
+        },
         Step::RemoveSeveredPin(program) => *state(observed, *program) = ObservedProgram::Absent,
         Step::Attach { program, hook, .. } => {
             assert!(observed.entry.is_some(), "a program without settings drops everything");
             assert_eq!(*state(observed, *program), ObservedProgram::Absent);
             match program {
                 Program::FromVm => _ = own(observed),
+                Program::XdpFromVm | Program::XdpToVm => {
+                    assert_eq!(*hook, Hook::Xdp);
+                    assert!(observed.targets.pod_link.is_some() && observed.targets.tap.is_some());
+                    let behind = if program.is_on_tap() { observed.from_vm } else { observed.to_vm };
+                    assert!(
+                        matches!(behind, ObservedProgram::Attached { .. }),
+                        "what XDP passes on goes nowhere"
+                    );
+                }
                 Program::FromPod | Program::ToVm if *hook == Hook::Clsact => {
                     assert!(matches!(observed.clsact, Clsact::Ours | Clsact::Shared));
                 }
@@ -66,6 +83,10 @@ fn apply(observed: &mut Observed, step: &Step) {
                 ObservedProgram::Attached { hook: Hook::Clsact, .. } => ObservedProgram::Absent,
                 other => other,
             };
+            if let ObservedProgram::Attached { .. } = observed.xdp_from_vm {
+                observed.xdp_from_vm = ObservedProgram::Severed;
+            }
+            observed.targets.tap = None;
         }
         Step::Detach { program, .. } => *state(observed, *program) = ObservedProgram::Absent,
         Step::RemoveClsact => observed.clsact = Clsact::Absent,
@@ -82,15 +103,16 @@ fn state(observed: &mut Observed, program: Program) -> &mut ObservedProgram {
         Program::FromVm => &mut observed.from_vm,
         Program::FromPod => &mut observed.from_pod,
         Program::ToVm => &mut observed.to_vm,
+        Program::XdpFromVm => &mut observed.xdp_from_vm,
+        Program::XdpToVm => &mut observed.xdp_to_vm,
     }
 }
 
 fn is_empty(observed: &Observed) -> bool {
     observed.tap == ObservedTap::Absent
         && observed.entry.is_none()
-        && observed.from_vm == ObservedProgram::Absent
-        && observed.from_pod == ObservedProgram::Absent
-        && observed.to_vm == ObservedProgram::Absent
+        && Program::ALL.iter().all(|program| observed.program(*program) == ObservedProgram::Absent)
+        && observed.targets == Targets::default()
         && observed.serving.is_none()
 }
 
@@ -246,6 +268,45 @@ fn another_version_s_programs_are_replaced_in_place() {
     );
 }
 
+#[test]
+fn tier_xdp_comes_in_front_of_the_tc_programs_and_goes_by_itself() {
+    let mut observed = nothing();
+    for step in plan(Some(&desired()), &observed, &name()).unwrap() {
+        apply(&mut observed, &step);
+    }
+    let mut port = desired();
+    port.tier = Tier::Xdp;
+    let steps = plan(Some(&port), &observed, &name()).unwrap();
+    assert_eq!(
+        text(&steps[1..]),
+        "send by xdp from slot 3 to the pod link\n\
+         send by xdp from slot 3 to the tap\n\
+         attach xdp_from_vm for slot 3 to tap ingress by xdp\n\
+         attach xdp_to_vm for slot 3 to pod link ingress by xdp\n"
+    );
+    for step in steps {
+        apply(&mut observed, &step);
+    }
+    assert_eq!(plan(Some(&port), &observed, &name()).unwrap(), []);
+    assert_eq!(
+        text(&plan(Some(&desired()), &observed, &name()).unwrap()[1..]),
+        "detach xdp_from_vm from tap ingress by xdp\n\
+         detach xdp_to_vm from pod link ingress by xdp\n\
+         send no more by xdp from slot 3 to the pod link\n\
+         send no more by xdp from slot 3 to the tap\n"
+    );
+}
+
+prop_compose! {
+    fn any_xdp_program()(kind in 0..4u8) -> ObservedProgram {
+        match kind {
+            0 => ObservedProgram::Absent,
+            1 => ObservedProgram::Severed,
+            k => ObservedProgram::Attached { hook: Hook::Xdp, current: k == 2 },
+        }
+    }
+}
+
 prop_compose! {
     fn any_program()(kind in 0..6u8) -> ObservedProgram {
         match kind {
@@ -266,6 +327,7 @@ prop_compose! {
         from_vm in any_program(),
         from_pod in any_program(),
         to_vm in any_program(),
+        xdp in (any_xdp_program(), any_xdp_program(), prop::option::of(1u32..4), any::<bool>()),
         clsact in 0..3u8,
         serving in any::<bool>(),
     ) -> Observed {
@@ -284,6 +346,16 @@ prop_compose! {
             },
             from_pod,
             to_vm,
+            xdp_from_vm: match xdp.0 {
+                ObservedProgram::Attached { .. } if !has_tap => ObservedProgram::Severed,
+                other => other,
+            },
+            xdp_to_vm: xdp.1,
+            // Places are those of a slot that is taken; the kernel empties that of a device that is gone.
+            targets: match entry {
+                Some(_) => Targets { pod_link: xdp.2, tap: (xdp.3 && has_tap).then_some(42) },
+                None => Targets::default(),
+            },
             clsact: [Clsact::Absent, Clsact::Ours, Clsact::Shared][clsact as usize],
             serving: serving.then_some(desired.guest),
         }
@@ -292,8 +364,13 @@ prop_compose! {
 
 proptest! {
     #[test]
-    fn one_pass_reaches_what_is_desired(mut observed in any_observed(), clsact in any::<bool>()) {
+    fn one_pass_reaches_what_is_desired(
+        mut observed in any_observed(),
+        clsact in any::<bool>(),
+        xdp in any::<bool>(),
+    ) {
         let mut desired = desired();
+        if xdp { desired.tier = Tier::Xdp; }
         if clsact { desired.hook = Hook::Clsact; }
         for step in plan(Some(&desired), &observed, &name()).unwrap() {
             apply(&mut observed, &step);
@@ -302,8 +379,13 @@ proptest! {
     }
 
     #[test]
-    fn any_prefix_of_the_steps_can_be_the_last(observed in any_observed(), stop in 0usize..9) {
-        let desired = desired();
+    fn any_prefix_of_the_steps_can_be_the_last(
+        observed in any_observed(),
+        stop in 0usize..12,
+        xdp in any::<bool>(),
+    ) {
+        let mut desired = desired();
+        if xdp { desired.tier = Tier::Xdp; }
         let steps = plan(Some(&desired), &observed, &name()).unwrap();
         let mut crashed = observed;
         for step in steps.iter().take(stop) {
@@ -329,7 +411,7 @@ proptest! {
     }
 
     #[test]
-    fn nothing_desired_leaves_nothing(mut observed in any_observed(), stop in 0usize..8) {
+    fn nothing_desired_leaves_nothing(mut observed in any_observed(), stop in 0usize..12) {
         let steps = plan(None, &observed, &name()).unwrap();
         for step in steps.iter().take(stop) {
             apply(&mut observed, step);

@@ -330,7 +330,7 @@ pub(crate) mod tests {
     fn a_failed_self_test_takes_peer_away_unless_it_was_asked_for_by_name() {
         let auto = desired().heed(TierChoice::Auto, SelfTest::PeerFailed).unwrap();
         assert_eq!(auto.tier, Tier::Plain);
-        assert_eq!(auto.entry(7, false).flags, ACTIVE);
+        assert_eq!(auto.entry(7, false).flags & PEER, 0);
         assert_eq!(
             auto.tier_reason,
             "peer failed its self-test: 10.244.0.1 answered through plain, and not through peer"

@@ -181,12 +181,12 @@ fn a_peer_that_failed_stays_plain() {
     }
     let (_, entry) = observed.entry.as_mut().unwrap();
     // As the step leaves it: the tier that answered, and why the other is not taken.
-    entry.flags = maps::ACTIVE | SelfTest::PeerFailed.to_flags();
+    entry.flags = entry.flags & !maps::PEER | SelfTest::PeerFailed.to_flags();
     let port = desired().heed(spec().tier, observed.self_test(desired().pod_link.ifindex)).unwrap();
     assert_eq!(plan(Some(&port), &observed, &name()).unwrap(), []);
     // A crash between its questions leaves plain without an outcome: it begins anew.
     let (_, entry) = observed.entry.as_mut().unwrap();
-    entry.flags = maps::ACTIVE;
+    entry.flags &= !maps::SELF_TEST;
     let again = text(&plan(Some(&desired()), &observed, &name()).unwrap());
     assert!(again.starts_with("write entry 3: tier peer") && again.contains("prove the path"), "{again}");
 }

@@ -14,6 +14,7 @@ use netagent_tests::{
     require::Need,
     topology::{HOST_LINK, POD_LINK, POD4, Pod},
 };
+use serde_json::Value;
 
 use crate::{
     require_netns,
@@ -30,7 +31,7 @@ const SOME: u64 = 500;
 const TURNS: [Version; 4] = [Version::Next, Version::This, Version::NextPrograms, Version::This];
 
 /// A port that is not in the first slot, though that is free: whoever does not know its slot gives it another.
-fn scene(without_tcx: bool) -> Result<(Scene, Snapshot)> {
+fn scene(without_tcx: bool) -> Result<(Scene, Snapshot, u64)> {
     let mut builder = Agent::builder();
     if without_tcx {
         builder = builder.arg("--without").arg("tcx");
@@ -48,7 +49,17 @@ fn scene(without_tcx: bool) -> Result<(Scene, Snapshot)> {
     scene::attach(&scene.agent, &neighbour, &[])?;
     scene.attach(&[])?;
     scene::detach(&scene.agent, &neighbour)?;
-    Ok((scene, before))
+    let asked = asked(&scene)?;
+    Ok((scene, before, asked))
+}
+
+/// How many questions the self-test asked, once each has its answer: all that the port has carried, each way.
+fn asked(scene: &Scene) -> Result<u64> {
+    let carried = |port: &Value, way| number(port, &format!("/counters/{way}/packets")).ok();
+    let port = scene.wait_port("an answer to each question of the self-test", |port| {
+        carried(port, "to_vm").is_some() && carried(port, "to_vm") == carried(port, "from_vm")
+    })?;
+    number(&port, "/counters/from_vm/packets")
 }
 
 fn wait_more(load: &Load, what: &str) -> Result<()> {
@@ -86,8 +97,8 @@ fn ports_maps(scene: &Scene) -> Result<Vec<String>> {
     Ok(names.filter(|name| name.starts_with("PORTS-v")).map(str::to_owned).collect())
 }
 
-/// Nothing lost at either end, and the port has counted what both ends have.
-fn assert_whole(scene: &Scene, carried: &Carried, what: &str) {
+/// Nothing lost at either end, and the port has counted what both ends have, and before it what was `asked`.
+fn assert_whole(scene: &Scene, carried: &Carried, asked: u64, what: &str) {
     println!(
         "{what}: {:.0} packets a second, {} from the guest and {} to it in {:.1} s",
         carried.rate(),
@@ -98,14 +109,14 @@ fn assert_whole(scene: &Scene, carried: &Carried, what: &str) {
     let port = scene.show().unwrap();
     let clean = |way: &netagent_tests::flood::Counted| (way.lost, way.duplicated, way.refused) == (0, 0, 0);
     assert!(clean(&carried.from_vm) && clean(&carried.to_vm), "{carried:?}; the port counts {port}");
-    assert_eq!(number(&port, "/counters/from_vm/packets").unwrap(), carried.from_vm.sent, "{port}");
-    assert_eq!(number(&port, "/counters/to_vm/packets").unwrap(), carried.read, "{port}");
+    assert_eq!(number(&port, "/counters/from_vm/packets").unwrap(), asked + carried.from_vm.sent, "{port}");
+    assert_eq!(number(&port, "/counters/to_vm/packets").unwrap(), asked + carried.read, "{port}");
     assert_eq!(carried.read, carried.to_vm.sent, "{port}");
 }
 
 /// One version after the other, each change a stop and a start; every fifth stop is a SIGKILL.
 fn changes(without_tcx: bool, count: usize) {
-    let (mut scene, before) = scene(without_tcx).unwrap();
+    let (mut scene, before, asked) = scene(without_tcx).unwrap();
     let load = Load::start(&scene.topology, TAP, RATE).unwrap();
     wait_more(&load, "before the first change").unwrap();
     let mut ids = programs(&scene).unwrap();
@@ -121,7 +132,8 @@ fn changes(without_tcx: bool, count: usize) {
     }
     wait_more(&load, "after the last change").unwrap();
     let carried = load.stop().unwrap();
-    assert_whole(&scene, &carried, &format!("{count} changes of version, {kills} of them after SIGKILL"));
+    let what = format!("{count} changes of version, {kills} of them after SIGKILL");
+    assert_whole(&scene, &carried, asked, &what);
     assert_gone(&scene, &before);
 }
 
@@ -150,7 +162,7 @@ fn upgrades_and_rollbacks_lose_nothing_with_clsact() {
 
 /// The next version is killed ever later in its start, and then the version before it has to go on from what it left.
 fn killed_upgrades(without_tcx: bool, count: u32) {
-    let (mut scene, before) = scene(without_tcx).unwrap();
+    let (mut scene, before, asked) = scene(without_tcx).unwrap();
     let load = Load::start(&scene.topology, TAP, RATE).unwrap();
     wait_more(&load, "before the first kill").unwrap();
     let mut left_midway = 0;
@@ -180,7 +192,7 @@ fn killed_upgrades(without_tcx: bool, count: u32) {
     .unwrap();
     let carried = load.stop().unwrap();
     let what = format!("{count} upgrades killed and rolled back, {left_midway} of them midway");
-    assert_whole(&scene, &carried, &what);
+    assert_whole(&scene, &carried, asked, &what);
     assert_gone(&scene, &before);
     assert!(left_midway > 0, "no kill came between the beginning and the end of an upgrade");
 }

@@ -10,6 +10,7 @@ use std::{
 use anyhow::{Context as _, Result, bail};
 use aya::maps::{Array, Map, MapData};
 use netagent_common::{
+    ABI_VERSION,
     maps::{Learned, Port},
     rule::Rule,
 };
@@ -211,9 +212,10 @@ fn learned(agent: &Agent, topology: &Topology) -> Result<(u32, Array<MapData, Ra
         Ok(Map::Array(MapData::from_pin(pin).with_context(|| format!("cannot open {}", pin.display()))?))
     };
     let inode = std::fs::metadata(topology.pod.path()).context("cannot read the pod's namespace")?.ino();
-    let ports: Array<MapData, RawPort> = open("PORTS")?.try_into().context("PORTS is no array")?;
+    let ports: Array<MapData, RawPort> =
+        open(&format!("PORTS-v{ABI_VERSION}"))?.try_into().context("the map of ports is no array")?;
     for slot in 0..ports.len() {
-        let port: Port = bytemuck::cast(ports.get(&slot, 0).context("cannot read PORTS")?);
+        let port: Port = bytemuck::cast(ports.get(&slot, 0).context("cannot read the map of ports")?);
         if port.netns_ino == inode {
             return Ok((slot, open("LEARNED")?.try_into().context("LEARNED is no array")?));
         }

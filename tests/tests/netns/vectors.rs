@@ -78,9 +78,9 @@ pub(crate) fn fits_the_wire(vector: &Vector) -> bool {
 pub(crate) fn cross(wired: &mut Wired, vector: &Vector) -> Vec<Vec<u8>> {
     let frame = tagged(vector, &vector.frame);
     match vector.direction {
-        Direction::ToVm => wired.from_node(&frame),
-        Direction::FromVm if vector.meta.gso_size == 0 => wired.from_guest(|tap| tap.send(&frame)),
-        Direction::FromVm => wired.from_guest(|tap| tap.send_segments(&frame, segments(vector, &frame))),
+        Direction::ToVm => wired.node_sends(&frame),
+        Direction::FromVm if vector.meta.gso_size == 0 => wired.guest_sends(|tap| tap.send(&frame)),
+        Direction::FromVm => wired.guest_sends(|tap| tap.send_segments(&frame, segments(vector, &frame))),
     }
     .unwrap()
 }

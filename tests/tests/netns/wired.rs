@@ -108,7 +108,7 @@ impl Wired {
     }
 
     /// What arrives at the host peer of what `send` writes to the tap.
-    pub(crate) fn from_guest(&mut self, send: impl FnOnce(&Tap) -> Result<()>) -> Result<Arrived> {
+    pub(crate) fn guest_sends(&mut self, send: impl FnOnce(&Tap) -> Result<()>) -> Result<Arrived> {
         send(&self.tap)?;
         let mark = self.mark();
         // The guest's own MAC at this end: behind it the port's may be another one.
@@ -125,7 +125,7 @@ impl Wired {
     }
 
     /// What arrives at the tap of what is sent on the host peer; what the agent says to the guest does not count.
-    pub(crate) fn from_node(&mut self, sent: &[u8]) -> Result<Arrived> {
+    pub(crate) fn node_sends(&mut self, sent: &[u8]) -> Result<Arrived> {
         self.host.send(sent)?;
         let mark = self.mark();
         self.host.send(&udp(HOST_MAC, self.guest_mac, GATEWAY4.octets(), POD4.octets(), &mark))?;

@@ -14,7 +14,8 @@ const SEEDS: &str = "NETAGENT_FUZZ_SEEDS";
 #[test]
 fn the_corpus_holds() {
     let corpus = Path::new(env!("CARGO_MANIFEST_DIR")).join("../fuzz/corpus");
-    let targets: [(&str, fn(&[u8])); 3] =
+    type Target = fn(&[u8]);
+    let targets: [(&str, Target); 3] =
         [("from_vm", invariants::from_vm), ("to_vm", invariants::to_vm), ("wire", invariants::wire)];
     for (name, target) in targets {
         let mut ran = 0;

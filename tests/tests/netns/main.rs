@@ -21,6 +21,7 @@ mod many;
 mod nft_chain;
 mod nftables;
 mod ordinary;
+mod path_mtu;
 mod queues;
 mod race;
 mod repair;

@@ -17,6 +17,9 @@ use crate::{
 
 /// `ETH_HLEN`: no device takes less.
 const SHORTEST: usize = 14;
+/// A tag and the EtherType behind it, as `skb_vlan_untag` (net/core/skbuff.c) wants them: else the kernel itself drops
+/// the frame, before any program sees it.
+const SHORTEST_TAGGED: usize = SHORTEST + 6;
 const TIERS: [&str; 2] = ["peer", "plain"];
 /// Every kind of port that a vector is about.
 const KINDS: [&str; 7] = vectors::PORTS;
@@ -63,18 +66,21 @@ fn every_vector_ends_on_the_wire_as_it_says(arguments: &[&str]) {
     assert!(ran > 400, "only {ran} vectors crossed the wire");
 }
 
-/// What a device carries at all: tun and AF_PACKET want a whole Ethernet header, and say so by an error.
+/// What a device carries at all: tun and AF_PACKET want a whole Ethernet header, and say so by an error. From the node
+/// comes what the packet socket says, which says nothing of segments.
 pub(crate) fn fits_the_wire(vector: &Vector) -> bool {
-    vector.frame.len() >= SHORTEST
+    let is_tagged = matches!(vector.frame.get(12..SHORTEST), Some([0x81, 0x00] | [0x88, 0xa8]));
+    let to_be_cut = vector.direction == Direction::ToVm && vector.meta.gso_size != 0;
+    vector.frame.len() >= if is_tagged { SHORTEST_TAGGED } else { SHORTEST } && !to_be_cut
 }
 
 /// Sends the vector's frame and gives what came out.
 pub(crate) fn cross(wired: &mut Wired, vector: &Vector) -> Vec<Vec<u8>> {
     let frame = tagged(vector, &vector.frame);
     match vector.direction {
-        Direction::ToVm => wired.from_node(&frame),
-        Direction::FromVm if vector.meta.gso_size == 0 => wired.from_guest(|tap| tap.send(&frame)),
-        Direction::FromVm => wired.from_guest(|tap| tap.send_segments(&frame, segments(vector, &frame))),
+        Direction::ToVm => wired.node_sends(&frame),
+        Direction::FromVm if vector.meta.gso_size == 0 => wired.guest_sends(|tap| tap.send(&frame)),
+        Direction::FromVm => wired.guest_sends(|tap| tap.send_segments(&frame, segments(vector, &frame))),
     }
     .unwrap()
 }

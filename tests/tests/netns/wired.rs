@@ -29,7 +29,7 @@ use crate::scene::{self, SOON, TAP};
 
 /// The node's end has the MAC that the vectors call the gateway's.
 const HOST_MAC: [u8; 6] = [0x0a, 0x58, 0x0a, 0x58, 0, 1];
-/// What the agent itself sends to the guest comes from here: answers to DHCP, errors about frames too long.
+/// What the agent says to the guest in its own name, answers to DHCP, comes from here.
 const AGENT_MAC: [u8; 6] = [0x02, 0x6e, 0x61, 0, 0, 1];
 /// Payload of the frame that ends a wait; a number follows it.
 const MARK: &[u8] = b"the end of vector ";
@@ -108,7 +108,7 @@ impl Wired {
     }
 
     /// What arrives at the host peer of what `send` writes to the tap.
-    pub(crate) fn from_guest(&mut self, send: impl FnOnce(&Tap) -> Result<()>) -> Result<Arrived> {
+    pub(crate) fn guest_sends(&mut self, send: impl FnOnce(&Tap) -> Result<()>) -> Result<Arrived> {
         send(&self.tap)?;
         let mark = self.mark();
         // The guest's own MAC at this end: behind it the port's may be another one.
@@ -125,7 +125,7 @@ impl Wired {
     }
 
     /// What arrives at the tap of what is sent on the host peer; what the agent says to the guest does not count.
-    pub(crate) fn from_node(&mut self, sent: &[u8]) -> Result<Arrived> {
+    pub(crate) fn node_sends(&mut self, sent: &[u8]) -> Result<Arrived> {
         self.host.send(sent)?;
         let mark = self.mark();
         self.host.send(&udp(HOST_MAC, self.guest_mac, GATEWAY4.octets(), POD4.octets(), &mark))?;
@@ -135,7 +135,7 @@ impl Wired {
                 if frame.ends_with(&mark) {
                     return Ok(Some(()));
                 }
-                if frame.get(6..12) != Some(&AGENT_MAC) {
+                if !is_agents(&frame) {
                     arrived.push(frame);
                 }
             }
@@ -221,6 +221,22 @@ fn learned(agent: &Agent, topology: &Topology) -> Result<(u32, Array<MapData, Ra
         }
     }
     bail!("no port of {} among those of the agent", topology.pod.name())
+}
+
+/// Whether the agent said it: in its own name, or in the next hop's about a frame of the guest that was too long.
+fn is_agents(frame: &[u8]) -> bool {
+    frame.get(6..12) == Some(&AGENT_MAC) || is_too_big(frame)
+}
+
+/// Whether it is fragmentation needed (RFC 1191) or packet too big (RFC 4443, section 3.2), tagged or not.
+pub(crate) fn is_too_big(frame: &[u8]) -> bool {
+    let tag = if frame.get(12..14) == Some(&[0x81, 0x00]) { 4 } else { 0 };
+    let Some(packet) = frame.get(12 + tag..) else { return false };
+    match packet {
+        [0x08, 0x00, 0x45, ..] => packet.get(11) == Some(&1) && packet.get(22..24) == Some(&[3, 4]),
+        [0x86, 0xdd, ..] => packet.get(8) == Some(&58) && packet.get(42..44) == Some(&[2, 0]),
+        _ => false,
+    }
 }
 
 fn udp(from: [u8; 6], to: [u8; 6], source: [u8; 4], destination: [u8; 4], payload: &[u8]) -> Vec<u8> {

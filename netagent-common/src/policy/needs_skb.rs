@@ -41,7 +41,7 @@ fn is_unfinished<P: Packet + ?Sized>(packet: &P) -> Option<bool> {
                 return None;
             }
             let sum = u64::from(ip.source.0) + u64::from(ip.destination.0);
-            let length = (ip.total - ip.header) as u16;
+            let length = ip.total.checked_sub(ip.header)? as u16;
             holds(packet, ip.protocol, at + ip.header, pseudo(sum, ip.protocol, length))
         }
         eth::IPV6 => {

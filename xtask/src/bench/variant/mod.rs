@@ -10,6 +10,7 @@ use anyhow::Result;
 use netagent_tests::agent::Agent;
 use serde::Serialize;
 
+use self::netagent::Ask;
 use super::{
     bpf::{attach::Attacher, insn::RedirectCall},
     scene::{Qdisc, Scene},
@@ -45,8 +46,12 @@ pub(super) enum Variant {
     BridgeNetfilter,
     /// A port of the agent in tier `peer`, guard on.
     NetagentPeer,
+    /// The same with every rule of the guard off: what the guard costs.
+    NetagentOpen,
     /// A port of the agent in tier `plain`, guard on.
     NetagentPlain,
+    /// A port of the agent in tier `xdp`, guard on; the host peer has no offloads then.
+    NetagentXdp,
 }
 
 /// What variants are built with.
@@ -81,7 +86,7 @@ impl Direction {
 
 impl Variant {
     /// In the order of the table.
-    pub(super) const ALL: [Self; 9] = [
+    pub(super) const ALL: [Self; 11] = [
         Self::Floor,
         Self::RedirectPeer,
         Self::Redirect,
@@ -90,7 +95,9 @@ impl Variant {
         Self::Bridge,
         Self::BridgeNetfilter,
         Self::NetagentPeer,
+        Self::NetagentOpen,
         Self::NetagentPlain,
+        Self::NetagentXdp,
     ];
 
     /// In which directions it differs from the others.
@@ -102,7 +109,7 @@ impl Variant {
             // A tap has no peer.
             Self::RedirectPeer => &[Direction::FromVm],
             Self::RedirectNoqueue => &[Direction::ToVm],
-            Self::NetagentPeer => &Direction::ALL,
+            Self::NetagentPeer | Self::NetagentOpen | Self::NetagentXdp => &Direction::ALL,
             // The tier is how frames leave; the way in is the same.
             Self::NetagentPlain => &[Direction::FromVm],
         }
@@ -122,21 +129,25 @@ impl Variant {
             (Self::BridgeNetfilter, _) => "Linux bridge, br_netfilter",
             (Self::NetagentPeer, Direction::FromVm) => "netagent, tier peer",
             (Self::NetagentPeer, Direction::ToVm) => "netagent",
+            (Self::NetagentOpen, Direction::FromVm) => "netagent, tier peer, guard off",
+            (Self::NetagentOpen, Direction::ToVm) => "netagent, guard off",
             (Self::NetagentPlain, _) => "netagent, tier plain",
+            (Self::NetagentXdp, _) => "netagent, tier xdp",
         }
     }
 
     /// Whether a frame with another source address than the guest's must not arrive.
     pub(super) fn guards(self) -> bool {
         match self {
-            Self::NetagentPeer | Self::NetagentPlain => true,
+            Self::NetagentPeer | Self::NetagentPlain | Self::NetagentXdp => true,
             Self::Floor
             | Self::RedirectPeer
             | Self::Redirect
             | Self::RedirectNoqueue
             | Self::Mirred
             | Self::Bridge
-            | Self::BridgeNetfilter => false,
+            | Self::BridgeNetfilter
+            | Self::NetagentOpen => false,
         }
     }
 
@@ -151,8 +162,10 @@ impl Variant {
             Self::Mirred => mirred::build(attacher),
             Self::Bridge => bridge::build(attacher, bridge::Netfilter::Off),
             Self::BridgeNetfilter => bridge::build(attacher, bridge::Netfilter::On),
-            Self::NetagentPeer => netagent::build(workshop, "peer"),
-            Self::NetagentPlain => netagent::build(workshop, "plain"),
+            Self::NetagentPeer => netagent::build(workshop, &Ask { tier: "peer", guard: true }),
+            Self::NetagentOpen => netagent::build(workshop, &Ask { tier: "peer", guard: false }),
+            Self::NetagentPlain => netagent::build(workshop, &Ask { tier: "plain", guard: true }),
+            Self::NetagentXdp => netagent::build(workshop, &Ask { tier: "xdp", guard: true }),
         }
     }
 }

@@ -1,13 +1,11 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! A port of the real agent, attached by its own command line.
-//!
-//! A port without its guard is a variant of its own: one more argument of `attach` here, and `Variant::guards` denies it.
 
 use anyhow::{Context as _, Result, anyhow, bail};
 use netagent_tests::{
-    attached,
+    attached, ethtool,
     netns::Netns,
-    topology::{POD_LINK, Topology},
+    topology::{HOST_LINK, POD_LINK, Topology},
 };
 use serde_json::Value;
 
@@ -17,10 +15,31 @@ use crate::bench::{
     scene::{Programs, Scene, Sink, TAP, ToVmEnd, mac, open_tap, pod},
 };
 
-/// A port in `tier`, guard on, or an error if the agent chose another one: a figure must stand for what it is called.
-pub(super) fn build(workshop: &Workshop, tier: &str) -> Result<Scene> {
+/// What a port is asked for.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Ask {
+    /// As `attach --tier` takes it.
+    pub(super) tier: &'static str,
+    /// Whether the guard holds its rules.
+    pub(super) guard: bool,
+}
+
+/// What the host peer has to be for tier `xdp`.
+const FOR_XDP: [(&str, bool); 5] = [
+    ("tx-checksum-ip-generic", false),
+    ("tx-checksum-sctp", false),
+    ("tx-vlan-hw-insert", false),
+    ("tx-vlan-stag-hw-insert", false),
+    ("rx-gro", true),
+];
+
+/// The port, or an error if the agent chose another tier: a figure must stand for what it is called.
+pub(super) fn build(workshop: &Workshop, ask: &Ask) -> Result<Scene> {
     let topology = pod()?;
-    attach(workshop, &topology, tier)?;
+    if ask.tier == "xdp" {
+        ethtool::switch(&topology.node, HOST_LINK, &FOR_XDP)?;
+    }
+    attach(workshop, &topology, ask)?;
     // The sink last: nothing of the agent's set-up may be taken for load, or be dropped by it.
     Ok(Scene {
         tap: open_tap(&topology)?,
@@ -37,10 +56,10 @@ pub(super) fn build(workshop: &Workshop, tier: &str) -> Result<Scene> {
     })
 }
 
-fn attach(workshop: &Workshop, topology: &Topology, tier: &str) -> Result<()> {
+fn attach(workshop: &Workshop, topology: &Topology, &Ask { tier, guard }: &Ask) -> Result<()> {
     let netns = topology.pod.path().display().to_string();
     let resolv_conf = topology.resolv_conf().display().to_string();
-    let port = workshop.agent.json(&[
+    let mut words = vec![
         "attach",
         "--netns",
         &netns,
@@ -54,7 +73,11 @@ fn attach(workshop: &Workshop, topology: &Topology, tier: &str) -> Result<()> {
         &resolv_conf,
         "--hostname",
         "bench",
-    ])?;
+    ];
+    if !guard {
+        words.extend(["--guard-off", "all"]);
+    }
+    let port = workshop.agent.json(&words)?;
     let chosen = |key: &str| port.pointer(key).and_then(Value::as_str).unwrap_or_default().to_owned();
     if chosen("/datapath/tier") != tier {
         bail!(

@@ -44,8 +44,8 @@ pub(super) fn build(workshop: &Workshop, ask: &Ask) -> Result<Scene> {
     Ok(Scene {
         tap: open_tap(&topology)?,
         programs: Programs {
-            from_vm: Some(program_on(&topology.pod, TAP)?),
-            to_vm: Some(program_on(&topology.pod, POD_LINK)?),
+            from_vm: Some(program_on(&topology.pod, TAP, ask)?),
+            to_vm: Some(program_on(&topology.pod, POD_LINK, ask)?),
         },
         from_vm: Sink::at_host_peer(&workshop.attacher, &topology)?,
         to_vm: ToVmEnd::Ring,
@@ -96,10 +96,11 @@ fn attach(workshop: &Workshop, topology: &Topology, &Ask { tier, guard }: &Ask) 
     Ok(())
 }
 
-/// The one program on the ingress of `link`.
-fn program_on(netns: &Netns, link: &str) -> Result<Program> {
+/// The one program that comes first on what enters by `link`.
+fn program_on(netns: &Netns, link: &str, ask: &Ask) -> Result<Program> {
+    let hook = if ask.tier == "xdp" { "driver" } else { "/ingress" };
     let all = attached::programs(netns).context("cannot list the programs on the pod's links")?;
-    let mut here = all.iter().filter(|one| one.link == link && one.hook.ends_with("/ingress"));
+    let mut here = all.iter().filter(|one| one.link == link && one.hook.ends_with(hook));
     match (here.next(), here.next()) {
         (Some(one), None) => Program::by_id(one.id),
         (None, _) => Err(anyhow!("no program on the ingress of {link} in {}", netns.name())),

@@ -64,7 +64,7 @@ impl PeerDevice {
 pub fn obstacles(link: &PodLink, kernel: KernelFeatures) -> Option<String> {
     let name = &link.ifname;
     if !kernel.xdp {
-        return Some("the kernel takes no XDP programs".into());
+        return Some("the kernel does not take netagent's XDP programs (6.12 does)".into());
     }
     if link.kind != "veth" {
         let kind = if link.kind.is_empty() { "a physical device" } else { &link.kind };
@@ -190,7 +190,10 @@ pub(crate) mod tests {
         let text = obstacles(&link, KERNEL).unwrap();
         assert!(text.contains("somebody else, and its host peer cannot be seen"), "{text}");
         let old = KernelFeatures { xdp: false, ..KERNEL };
-        assert_eq!(obstacles(&link, old).unwrap(), "the kernel takes no XDP programs");
+        assert_eq!(
+            obstacles(&link, old).unwrap(),
+            "the kernel does not take netagent's XDP programs (6.12 does)"
+        );
     }
 
     #[test]

@@ -53,10 +53,11 @@ impl Datapath {
         let pins = Pins::below(bpffs);
         bpffs::make_directory(bpffs, pins.directory())?;
         let lock = bpffs::lock(pins.directory())?;
-        let features = object::probe(lacking)?;
+        let mut features = object::probe(lacking)?;
         let object = Object::new();
         maps::check_layouts(&pins)?;
         let tags = object.tags(&pins, features)?;
+        features.xdp &= Program::ALL.iter().all(|program| tags.contains_key(program));
         let maps = Maps::open(&pins)?;
         let targets = TargetMaps::open(&pins)?;
         Ok(Self { shared: Arc::new(Shared { object, pins, maps, targets, features, tags, _lock: lock }) })

@@ -10,6 +10,8 @@ use aya::{
     util::KernelVersion,
 };
 
+use tracing::{debug, warn};
+
 use super::{DatapathError, Pins, maps};
 use crate::core::{program::Program, tier::KernelFeatures};
 
@@ -87,7 +89,8 @@ impl Object {
         loader.load(OBJECT).map_err(|e| DatapathError::Object(Box::new(e)))
     }
 
-    /// Loads all programs that this kernel can have and lets them go again: their tags.
+    /// Loads all programs that this kernel can have and lets them go again: their tags. An XDP program that the kernel
+    /// refuses is left out: its tier is opt-in, and must not cost the others.
     pub(super) fn tags(
         &self,
         pins: &Pins,
@@ -96,7 +99,14 @@ impl Object {
         let mut ebpf = self.load(pins, 0)?;
         let mut tags = BTreeMap::new();
         for program in Program::ALL.into_iter().filter(|program| features.xdp || !program.is_xdp()) {
-            tags.insert(program, verified(&mut ebpf, program)?.tag());
+            match verified(&mut ebpf, program) {
+                Ok(info) => _ = tags.insert(program, info.tag()),
+                Err(error) if program.is_xdp() => {
+                    warn!(%program, "the kernel refuses a program; tier xdp is not possible");
+                    debug!(%program, error = format!("{:#}", anyhow::Error::from(error)), "refused");
+                }
+                Err(error) => return Err(error),
+            }
         }
         Ok(tags)
     }

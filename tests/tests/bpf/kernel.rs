@@ -45,7 +45,7 @@ fn cases() -> u32 {
 
 #[test]
 #[ignore = "needs root: cargo xtask test bpf"]
-fn xdp_says_what_the_host_says_or_leaves_it_to_tc() {
+fn xdp_says_what_the_host_says_or_leaves_it_to_tcx() {
     let programs = Programs::load(7);
     programs.set_targets();
     let (mut decided, mut passed) = (0, 0);

@@ -96,7 +96,7 @@ fn devices_that_xdp_cannot_have_are_told_by_name() {
 
     let scene = Scene::with(Pod::default(), Agent::builder().arg("--without").arg("xdp")).unwrap();
     quiet(&scene.topology);
-    refused(&scene, &[], "the kernel takes no XDP programs");
+    refused(&scene, &[], "the kernel does not take netagent's XDP programs (6.12 does)");
     scene.attach(&[]).unwrap();
 }
 

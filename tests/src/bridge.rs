@@ -26,7 +26,7 @@ pub struct Bridge {
 }
 
 impl Bridge {
-    /// Wires as [`links`] does. `busybox` serves DHCP. Gives the bridge and the guest's MAC address.
+    /// Wires as [`wire_links`] does. `busybox` serves DHCP. Gives the bridge and the guest's MAC address.
     pub fn wire(topology: &Topology, tap: &str, busybox: &Path, hostname: &str) -> Result<(Self, String)> {
         let pod = &topology.pod;
         let mtu = topology.spec.mtu;

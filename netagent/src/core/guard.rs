@@ -231,7 +231,7 @@ pub enum GuardError {
     #[error("prefix {0} holds every address; to allow them all, switch the rule off with --guard-off {1}")]
     Everything(IpNet, &'static str),
     /// More than a port entry holds.
-    #[error("{have} {what}, and a port holds {room}")]
+    #[error("{have} {what}, and a port holds {room}; allow fewer")]
     TooMany {
         /// Of what.
         what: &'static str,
@@ -319,7 +319,10 @@ mod tests {
         assert_eq!((entry.vlans[0], entry.ethertypes[0]), (7, 0x88cc));
 
         spec.vlans = (1..=17).map(VlanId).collect();
-        assert_eq!(spec.fits().unwrap_err().to_string(), "17 allowed VLANs, and a port holds 16");
+        assert_eq!(
+            spec.fits().unwrap_err().to_string(),
+            "17 allowed VLANs, and a port holds 16; allow fewer"
+        );
     }
 
     #[test]

@@ -3,6 +3,18 @@
 //!
 //! A guest that does not take the MTU from its lease sends what the link cannot carry. A bridge drops that without a
 //! word. Here the guest is told: fragmentation needed (RFC 1191, section 4) or packet too big (RFC 4443, section 3.2).
+#![cfg_attr(
+    not(test),
+    deny(
+        clippy::arithmetic_side_effects,
+        clippy::expect_used,
+        clippy::indexing_slicing,
+        clippy::panic,
+        clippy::string_slice,
+        clippy::unreachable,
+        clippy::unwrap_used
+    )
+)]
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
@@ -78,7 +90,7 @@ fn fragmentation_needed(
     // Only the start of the frame is here, so its length field says more than there is.
     let header = Ipv4HeaderSlice::from_slice(packet).map_err(|_| Silence::NotIp)?;
     let (source, destination) = (header.source_addr(), header.destination_addr());
-    let after = packet.get(usize::from(header.ihl()) * 4..).unwrap_or_default();
+    let after = packet.get(header.slice().len()..).unwrap_or_default();
     let is_error =
         header.protocol() == IpNumber::ICMP && after.first().is_none_or(|kind| is_icmpv4_error(*kind));
     let is_group = destination.is_multicast() || destination.is_broadcast();

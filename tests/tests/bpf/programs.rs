@@ -29,7 +29,7 @@ const XDP_DROP: u32 = 1;
 const XDP_PASS: u32 = 2;
 const XDP_REDIRECT: u32 = 4;
 
-/// Both programs for one slot, with maps of their own.
+/// All programs for one slot, with maps of their own.
 pub(crate) struct Programs {
     // Fields are dropped in this order: users of the mount first.
     ebpf: Ebpf,

@@ -6,7 +6,7 @@ use std::path::Path;
 use aya::{
     Ebpf,
     maps::{Array, Map, MapData},
-    programs::{Program, SchedClassifier, TestRun as _, TestRunOptions, Xdp},
+    programs::{Program, SchedClassifier, TestRun, TestRunOptions, TestRunResult, Xdp},
 };
 use netagent::{
     core::observed::Target,
@@ -96,20 +96,12 @@ impl Programs {
             Direction::ToVm => "to_vm",
         };
         let program: &SchedClassifier = self.ebpf.program(name).unwrap().try_into().unwrap();
-        let mut out = vec![0; frame.len() + 64];
         let before = self.counters();
-        let result = program
-            .test_run(TestRunOptions {
-                data_in: Some(frame),
-                data_out: Some(&mut out),
-                ..TestRunOptions::default()
-            })
-            .unwrap_or_else(|e| panic!("test run of {name} over {} bytes: {e:#}", frame.len()));
+        let (answer, out) = test_run(name, program, frame);
         let after = self.counters();
-        out.truncate(result.data_size_out as usize);
         let said = moved(&before, &after);
         let expected = if said == "forward" { REDIRECT } else { SHOT };
-        assert_eq!(result.return_value, expected, "{name} counted `{said}`");
+        assert_eq!(answer, expected, "{name} counted `{said}`");
         (said, out)
     }
 }
@@ -133,26 +125,34 @@ impl Programs {
             Direction::ToVm => "xdp_to_vm",
         };
         let program: &Xdp = self.ebpf.program(name).unwrap().try_into().unwrap();
-        let mut out = vec![0; frame.len() + 64];
         let before = self.counters();
-        let result = program
-            .test_run(TestRunOptions {
-                data_in: Some(frame),
-                data_out: Some(&mut out),
-                ..TestRunOptions::default()
-            })
-            .unwrap_or_else(|e| panic!("test run of {name} over {} bytes: {e:#}", frame.len()));
-        out.truncate(result.data_size_out as usize);
+        let (answer, out) = test_run(name, program, frame);
         let after = self.counters();
-        if result.return_value == XDP_PASS {
+        if answer == XDP_PASS {
             assert_eq!(after, before, "{name} counted what it passed on");
             return ("pass".to_owned(), out);
         }
         let said = moved(&before, &after);
         let expected = if said == "forward" { XDP_REDIRECT } else { XDP_DROP };
-        assert_eq!(result.return_value, expected, "{name} counted `{said}`");
+        assert_eq!(answer, expected, "{name} counted `{said}`");
         (said, out)
     }
+}
+
+/// Runs one program over a frame: what it returned, and the frame afterwards.
+fn test_run(
+    name: &str,
+    program: &impl for<'a> TestRun<Opts<'a> = TestRunOptions<'a>, Result = TestRunResult>,
+    frame: &[u8],
+) -> (u32, Vec<u8>) {
+    let mut out = vec![0; frame.len() + 64];
+    let options =
+        TestRunOptions { data_in: Some(frame), data_out: Some(&mut out), ..TestRunOptions::default() };
+    let result = program
+        .test_run(options)
+        .unwrap_or_else(|e| panic!("test run of {name} over {} bytes: {e:#}", frame.len()));
+    out.truncate(result.data_size_out as usize);
+    (result.return_value, out)
 }
 
 /// The one counter that moved.

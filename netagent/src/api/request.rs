@@ -7,6 +7,7 @@ use super::v1;
 use crate::{
     core::{
         guard::{self, GuardError, GuardSpec, RulesOff},
+        hand_off::HandOff,
         ids::{IdError, IfName},
         spec::{PortSpec, TapSpec},
     },
@@ -79,6 +80,7 @@ pub fn port_spec(request: &v1::AttachRequest) -> Result<PortSpec, FieldError> {
             .transpose()?
             .unwrap_or_default(),
         guard: guard_spec(request)?,
+        hand_off: HandOff::default(),
         resolv_conf: given(&request.resolv_conf).map(|p| absolute("resolv_conf", &p)).transpose()?,
         hostname: given(&request.hostname),
         wanted: true,

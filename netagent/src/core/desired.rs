@@ -132,7 +132,7 @@ impl DesiredPort {
             pod_mac,
             tap: spec.tap.clone(),
             guard: spec.guard.clone(),
-            guest: Guest::inherit(mac, facts),
+            guest: Guest::inherit(mac, facts, &spec.hand_off),
             tier,
             tier_reason,
             warnings: facts

@@ -9,6 +9,7 @@ use std::{
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 
 use super::{
+    hand_off::HandOff,
     ids::MacAddr,
     pod::{Dns, PodFacts, Route},
 };
@@ -29,11 +30,27 @@ pub struct Guest {
     pub hostname: Option<String>,
     /// MTU in bytes.
     pub mtu: u32,
+    /// What else it is told; of this, `dns`, `search` and `mtu` have found their way into the fields above.
+    pub hand_off: HandOff,
+    /// IPv6 routers to advertise, the one of the default route first.
+    pub routers: Vec<Router>,
+}
+
+/// A next hop of the pod's IPv6 routes, by the link-local address from which a router advertisement makes it one of the
+/// guest's (RFC 4861, section 6.3.4).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Router {
+    /// The router's link-local address, which it answers for itself.
+    pub link_local: Ipv6Addr,
+    /// Whether it is the default router.
+    pub default: bool,
+    /// More specific routes through it (RFC 4191).
+    pub routes: Vec<Ipv6Net>,
 }
 
 impl Guest {
     /// What a guest with this MAC inherits from the pod.
-    pub fn inherit(mac: MacAddr, facts: &PodFacts) -> Self {
+    pub fn inherit(mac: MacAddr, facts: &PodFacts, hand_off: &HandOff) -> Self {
         Self {
             mac,
             addresses: facts.addresses.iter().map(|a| reachable(*a, &facts.routes)).collect(),
@@ -41,6 +58,8 @@ impl Guest {
             dns: facts.dns.clone(),
             hostname: facts.hostname.clone(),
             mtu: facts.link.mtu,
+            hand_off: hand_off.clone(),
+            routers: Vec::new(),
         }
     }
 
@@ -110,7 +129,7 @@ mod tests {
         let mut facts = facts();
         facts.addresses = addresses.iter().map(|a| a.parse().unwrap()).collect();
         facts.routes = routes.to_vec();
-        Guest::inherit(MacAddr([2, 0, 0, 0, 0, 1]), &facts)
+        Guest::inherit(MacAddr([2, 0, 0, 0, 0, 1]), &facts, &HandOff::default())
     }
 
     #[test]

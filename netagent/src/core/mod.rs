@@ -7,6 +7,7 @@
 pub mod desired;
 pub mod guard;
 pub mod guest;
+pub mod hand_off;
 pub mod ids;
 pub mod observed;
 pub mod owned;

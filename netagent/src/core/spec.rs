@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     guard::GuardSpec,
+    hand_off::HandOff,
     ids::{IfName, MacAddr, NetnsId, PortId},
     tier::TierChoice,
 };
@@ -37,6 +38,9 @@ pub struct PortSpec {
     /// Exceptions from the guard.
     #[serde(default)]
     pub guard: GuardSpec,
+    /// What the guest is told in place of, or besides, what the pod says.
+    #[serde(default)]
+    pub hand_off: HandOff,
     /// A resolv.conf(5) whose servers and search list the guest gets; found by the pod's path when not given.
     pub resolv_conf: Option<PathBuf>,
     /// The guest's host name; found by the pod's path when not given.
@@ -107,6 +111,7 @@ pub(crate) mod tests {
             mac: None,
             tier: TierChoice::Auto,
             guard: GuardSpec::default(),
+            hand_off: HandOff::default(),
             resolv_conf: None,
             hostname: Some("vm".into()),
             wanted: true,

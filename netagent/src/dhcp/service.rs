@@ -297,7 +297,7 @@ mod tests {
     use etherparse::PacketBuilder;
 
     use super::*;
-    use crate::core::{ids::MacAddr, pod::Dns};
+    use crate::core::{hand_off::HandOff, ids::MacAddr, pod::Dns};
 
     const MAC: MacAddr = MacAddr([0x52, 0x54, 0, 0, 0, 1]);
 
@@ -315,6 +315,8 @@ mod tests {
                 dns: Dns::default(),
                 hostname: None,
                 mtu: 1500,
+                hand_off: HandOff::default(),
+                routers: Vec::new(),
             },
         }
     }

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! What a guest is told, as the leases of the servers.
+//! What a guest is told by DHCPv4.
 
 use std::{
     net::{IpAddr, Ipv4Addr},
@@ -8,17 +8,14 @@ use std::{
 
 use ipnet::IpNet;
 
-use super::v4;
-use crate::core::{guest::Guest, ids::MacAddr};
-
-/// Ethernet source of all answers: locally administered, so that it is nobody's.
-const SERVER_MAC: MacAddr = MacAddr([0x02, 0x6e, 0x61, 0x00, 0x00, 0x01]);
+use super::SERVER_MAC;
+use crate::{core::guest::Guest, dhcp::v4};
 
 /// Server identifier where the pod has no gateway. The guest cannot resolve it, so it renews by broadcast, at T2.
 const SERVER_WITHOUT_GATEWAY: Ipv4Addr = Ipv4Addr::new(169, 254, 75, 1);
 
 /// The DHCPv4 lease of a guest, `None` for one without an IPv4 address.
-pub(super) fn v4(guest: &Guest, lease_time: Duration) -> Option<v4::Lease> {
+pub(in crate::dhcp) fn v4(guest: &Guest, lease_time: Duration) -> Option<v4::Lease> {
     let address = guest.ipv4()?;
     let gateway = guest.ipv4_gateway();
     Some(v4::Lease {

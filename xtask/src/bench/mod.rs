@@ -58,9 +58,31 @@ pub(crate) struct Args {
     /// Put the figures between the marks of a Markdown page, such as docs/performance.md
     #[arg(long, value_name = "FILE")]
     page: Option<PathBuf>,
+    /// Another build of the agent, measured beside this one in the same rounds
+    #[arg(long, value_name = "NETAGENT")]
+    against: Option<PathBuf>,
+    /// Only these variants, and those without which there is no comparison
+    #[arg(long, value_delimiter = ',', value_name = "VARIANT")]
+    variants: Vec<Variant>,
+    /// Only frames of these kinds
+    #[arg(long, value_delimiter = ',', value_name = "FRAME")]
+    frames_of: Vec<Frame>,
     /// The agent, already built; for the second start, as root
     #[arg(long, hide = true, value_name = "NETAGENT")]
     prepared: Option<PathBuf>,
+}
+
+impl Args {
+    fn wants(&self, variant: Variant) -> bool {
+        if variant == Variant::NetagentOther {
+            return self.against.is_some();
+        }
+        self.variants.is_empty() || self.variants.contains(&variant) || is_essential(variant)
+    }
+
+    fn frames_of(&self) -> Vec<Frame> {
+        if self.frames_of.is_empty() { Frame::ALL.to_vec() } else { self.frames_of.clone() }
+    }
 }
 
 /// `cargo xtask bench`. Fails when a variant could not be measured; no figure makes it fail.
@@ -114,13 +136,14 @@ fn measure(args: &Args, agent: &Path) -> Result<Report> {
     let workshop = step("agent", |_| {
         let agent = Agent::builder().binary(agent).start()?;
         let attacher = Attacher::new()?;
+        let other = args.against.as_ref().map(|other| Agent::builder().binary(other).start()).transpose()?;
         let detail =
             format!("pid {}; programs attach by {}", agent.pid().unwrap_or_default(), attacher.hook());
-        Ok((Workshop { attacher, agent }, detail))
+        Ok((Workshop { attacher, agent, other }, detail))
     })?;
 
-    let (scenes, mut absent) = build_all(&workshop)?;
-    let cases = prove_all(&scenes, cpus, &mut absent)?;
+    let (scenes, mut absent) = build_all(&workshop, |variant| args.wants(variant))?;
+    let cases = prove_all(&scenes, &args.frames_of(), cpus, &mut absent)?;
     let measured = step("measure", |step| {
         let told = |round| step.note(format!("round {} of {}", round + 1, extent.rounds));
         let measured = measure::rounds(&scenes, &cases, cpus, extent, told)?;
@@ -139,10 +162,10 @@ fn measure(args: &Args, agent: &Path) -> Result<Report> {
 
 /// All scenes stand at the same time: what one of them switches on in the kernel for all (static keys of the tc
 /// hooks, for example), it switches on for each of them.
-fn build_all(workshop: &Workshop) -> Result<(Box<Scenes>, Vec<Absent>)> {
+fn build_all(workshop: &Workshop, wanted: impl Fn(Variant) -> bool) -> Result<(Box<Scenes>, Vec<Absent>)> {
     step("build", |step| {
         let (mut scenes, mut absent) = (Vec::new(), Vec::new());
-        for variant in Variant::ALL {
+        for variant in Variant::ALL.into_iter().filter(|variant| wanted(*variant)) {
             interrupt::check()?;
             step.note(format!("{variant:?}"));
             match variant.build(workshop) {
@@ -160,7 +183,7 @@ fn build_all(workshop: &Workshop) -> Result<(Box<Scenes>, Vec<Absent>)> {
 }
 
 /// Every case that brings its frames through.
-fn prove_all(scenes: &Scenes, cpus: Cpus, absent: &mut Vec<Absent>) -> Result<Vec<Case>> {
+fn prove_all(scenes: &Scenes, frames: &[Frame], cpus: Cpus, absent: &mut Vec<Absent>) -> Result<Vec<Case>> {
     step("prove", |step| {
         let mut cases = Vec::new();
         for (variant, scene) in scenes {
@@ -169,8 +192,8 @@ fn prove_all(scenes: &Scenes, cpus: Cpus, absent: &mut Vec<Absent>) -> Result<Ve
                 if !variant.directions().contains(&direction) {
                     continue;
                 }
-                for frame in Frame::ALL {
-                    let case = Case { variant: *variant, direction, frame };
+                for frame in frames {
+                    let case = Case { variant: *variant, direction, frame: *frame };
                     step.note(format!("{}, {}", variant.title(direction), direction.title()));
                     match measure::prove(scene, case, cpus) {
                         Ok(()) => cases.push(case),

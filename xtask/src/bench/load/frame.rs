@@ -10,7 +10,7 @@ use serde::Serialize;
 pub(in crate::bench) type Mac = [u8; 6];
 
 /// A kind of frame. Sizes are bytes with the Ethernet header and without the check sequence.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, clap::ValueEnum)]
 #[serde(rename_all = "snake_case")]
 pub(in crate::bench) enum Frame {
     /// A UDP datagram, little more than headers.

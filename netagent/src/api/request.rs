@@ -80,7 +80,7 @@ pub fn port_spec(request: &v1::AttachRequest) -> Result<PortSpec, FieldError> {
             .transpose()?
             .unwrap_or_default(),
         guard: guard_spec(request)?,
-        hand_off: HandOff::default(),
+        hand_off: HandOff { off: request.no_hand_off, ..HandOff::default() },
         resolv_conf: given(&request.resolv_conf).map(|p| absolute("resolv_conf", &p)).transpose()?,
         hostname: given(&request.hostname),
         wanted: true,

@@ -150,6 +150,9 @@ pub(super) struct AttachArgs {
     /// An EtherType that passes besides IPv4, ARP and IPv6, as in 0x88cc.
     #[arg(long, value_name = "TYPE", value_delimiter = ',')]
     allow_ethertype: Vec<EtherType>,
+    /// Hand nothing off: the guest brings its own configuration, or asks the DHCP servers and routers of the network.
+    #[arg(long)]
+    no_hand_off: bool,
     /// resolv.conf for the guest [default: the pod's own, where it is found].
     #[arg(long, value_name = "FILE")]
     resolv_conf: Option<PathBuf>,
@@ -195,6 +198,7 @@ impl AttachArgs {
             uid: self.owner.map(|o| o.uid),
             gid: self.owner.and_then(|o| o.gid),
             tier: self.tier.to_string(),
+            no_hand_off: self.no_hand_off,
             resolv_conf: self.resolv_conf.as_deref().map(absolute).transpose()?.unwrap_or_default(),
             hostname: self.hostname.clone().unwrap_or_default(),
             guard_off: self.guard_off.clone(),

@@ -6,7 +6,8 @@ use std::net::IpAddr;
 use ipnet::IpNet;
 use netagent_common::{
     address::{Mac, V4, V6},
-    maps::{self, ACTIVE, MAX_IPV4, MAX_IPV6, OWNS_CLSACT, PEER, PEER_SCRUBS},
+    maps::{self, ACTIVE, MAX_IPV4, MAX_IPV6, OWNS_CLSACT, PEER, PEER_SCRUBS, UNSERVED},
+    rule::Rule,
 };
 
 use super::{
@@ -62,7 +63,7 @@ pub enum SpecError {
     LinkDown(IfName),
     /// No identity to lend.
     #[error(
-        "pod link {0} has no address to hand to the guest; give it one, or name the right link with --pod-link"
+        "pod link {0} has no address to hand to the guest; give it one, name the right link with --pod-link, or say --no-hand-off where the guest brings its own"
     )]
     NoAddress(IfName),
     /// More addresses than a port entry holds.
@@ -108,7 +109,7 @@ impl DesiredPort {
         if !link.up {
             return Err(SpecError::LinkDown(name()));
         }
-        if facts.addresses.is_empty() {
+        if facts.addresses.is_empty() && !spec.hand_off.off {
             return Err(SpecError::NoAddress(name()));
         }
         let v4 = facts.addresses.iter().filter(|a| matches!(a, IpNet::V4(_))).count();
@@ -135,11 +136,7 @@ impl DesiredPort {
             guest: Guest::inherit(mac, facts, &spec.hand_off),
             tier,
             tier_reason,
-            warnings: facts
-                .rules
-                .iter()
-                .map(|rules| format!("the guest's packets do not pass {rules}"))
-                .collect(),
+            warnings: warnings(spec, facts),
             hook: kernel.hook(),
             peer_scrubs: kernel.peer_scrubs,
         })
@@ -178,7 +175,8 @@ impl DesiredPort {
         entry.flags = ACTIVE
             | if self.tier == Tier::Peer { PEER } else { 0 }
             | if self.peer_scrubs { PEER_SCRUBS } else { 0 }
-            | if owns_clsact { OWNS_CLSACT } else { 0 };
+            | if owns_clsact { OWNS_CLSACT } else { 0 }
+            | if self.guest.hand_off.off { UNSERVED } else { 0 };
         entry.pod_ifindex = self.pod_link.ifindex;
         entry.tap_ifindex = tap_ifindex;
         entry.mtu = self.pod_link.mtu;
@@ -189,6 +187,9 @@ impl DesiredPort {
         entry.pod_mac = Mac::new(self.pod_mac.0);
         entry.link_local = entry.guest_mac.link_local();
         self.guard.write(&mut entry);
+        if !has_identity(&self.guest.addresses, &self.guard) {
+            entry.guard_off |= ADDRESS_RULES.iter().fold(0, |bits, rule| bits | rule.bit());
+        }
         self.write_addresses(&mut entry);
         self.write_next_hops(&mut entry);
         entry
@@ -233,6 +234,27 @@ impl DesiredPort {
             *place = hop;
         }
     }
+}
+
+/// The rules that hold a guest to its addresses.
+const ADDRESS_RULES: [Rule; 5] =
+    [Rule::SourceIpv4, Rule::SourceIpv6, Rule::ArpSender, Rule::NdTarget, Rule::Destination];
+
+/// Whether there are addresses to hold the guest to: the pod link's, or prefixes that were allowed.
+fn has_identity(addresses: &[IpNet], guard: &GuardSpec) -> bool {
+    !addresses.is_empty() || !guard.prefixes.is_empty()
+}
+
+fn warnings(spec: &PortSpec, facts: &PodFacts) -> Vec<String> {
+    let mut warnings: Vec<String> =
+        facts.rules.iter().map(|rules| format!("the guest's packets do not pass {rules}")).collect();
+    if !has_identity(&facts.addresses, &spec.guard) {
+        warnings.push(format!(
+            "{} has no address, so the guest is held to its MAC alone; hold it to prefixes with --allow-prefix",
+            facts.link.ifname
+        ));
+    }
+    warnings
 }
 
 /// The port that an entry belongs to, or `None` for a slot that is free or holds no valid name.
@@ -347,6 +369,28 @@ pub(crate) mod tests {
             assert_eq!(port.tier, Tier::Peer);
             assert!(port.tier_reason.contains("another namespace; "), "{}", port.tier_reason);
         }
+    }
+
+    #[test]
+    fn a_link_without_an_address_is_wired_when_nothing_is_to_be_handed_off() {
+        let (mut spec, mut facts) = (spec(), facts());
+        facts.addresses.clear();
+        facts.routes.clear();
+        spec.hand_off.off = true;
+        let port = DesiredPort::new(&spec, &facts, KERNEL).unwrap();
+        let entry = port.entry(7, false);
+        assert_eq!(entry.flags & UNSERVED, UNSERVED);
+        assert!(ADDRESS_RULES.iter().all(|rule| !entry.holds_to(*rule)));
+        assert!(entry.holds_to(Rule::SourceMac) && entry.holds_to(Rule::DhcpServer));
+        assert!(port.warnings[0].contains("eth0 has no address"), "{:?}", port.warnings);
+
+        // Prefixes are an identity to hold it to, and so are addresses that the guest is not told.
+        spec.guard.prefixes = ["192.0.2.0/24".parse().unwrap()].into();
+        let held = DesiredPort::new(&spec, &facts, KERNEL).unwrap();
+        assert_eq!((held.entry(7, false).guard_off, held.warnings.len()), (0, 0));
+        let (spec, facts) = (PortSpec { guard: GuardSpec::default(), ..spec }, self::facts());
+        let entry = DesiredPort::new(&spec, &facts, KERNEL).unwrap().entry(7, false);
+        assert_eq!((entry.guard_off, entry.flags & UNSERVED), (0, UNSERVED));
     }
 
     #[test]

@@ -9,6 +9,9 @@ use serde::{Deserialize, Serialize};
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct HandOff {
+    /// Nothing is handed off: the guest brings its own configuration, or asks the DHCP servers and routers of the
+    /// network behind the pod link.
+    pub off: bool,
     /// Name servers of both families in place of the pod's.
     pub dns: Vec<IpAddr>,
     /// Search list in place of the pod's.

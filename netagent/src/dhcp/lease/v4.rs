@@ -16,7 +16,7 @@ const SERVER_WITHOUT_GATEWAY: Ipv4Addr = Ipv4Addr::new(169, 254, 75, 1);
 
 /// The DHCPv4 lease of a guest, `None` for one without an IPv4 address.
 pub(in crate::dhcp) fn v4(guest: &Guest, lease_time: Duration) -> Option<v4::Lease> {
-    let address = guest.ipv4()?;
+    let address = guest.ipv4().filter(|_| !guest.hand_off.off)?;
     let gateway = guest.ipv4_gateway();
     Some(v4::Lease {
         client: guest.mac,

@@ -6,6 +6,9 @@ mod icmpv6;
 mod ipv4;
 mod ipv6;
 mod neighbour;
+mod plain;
+
+pub use plain::is_plain;
 
 use super::{
     Meta, Verdict, hold,

@@ -51,11 +51,7 @@ mod tests {
             mac: MacAddr([0x52, 0x54, 0, 0, 0, 1]),
             addresses: addresses.iter().map(|a| a.parse().unwrap()).collect(),
             routes: Vec::new(),
-            dns: Dns {
-                servers: all(&["10.96.0.10", "fd00::a"]),
-                search: vec!["lan".into()],
-                ..Dns::default()
-            },
+            dns: Dns { servers: all(&["10.96.0.10", "fd00::a"]), search: vec!["lan".into()] },
             hostname: None,
             mtu: 70_000,
             hand_off: HandOff { ntp: all(&["192.0.2.1", "2001:db8::1"]), ..HandOff::default() },

@@ -2,8 +2,10 @@
 //! What a guest is told, in the shape that each server wants it.
 
 mod v4;
+mod v6;
 
 pub(super) use v4::v4;
+pub(super) use v6::v6;
 
 use crate::core::ids::MacAddr;
 

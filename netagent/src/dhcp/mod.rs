@@ -6,6 +6,7 @@
 mod announce;
 mod lease;
 mod path_mtu;
+pub mod ra;
 mod service;
 pub mod v4;
 

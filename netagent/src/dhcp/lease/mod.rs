@@ -1,8 +1,10 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! What a guest is told, in the shape that each server wants it.
 
+mod ra;
 mod v4;
 
+pub(super) use ra::ra;
 pub(super) use v4::v4;
 
 use crate::core::ids::MacAddr;

@@ -5,9 +5,11 @@
 
 mod announce;
 mod lease;
+mod names;
 mod path_mtu;
 pub mod ra;
 mod service;
 pub mod v4;
 
+pub use names::{NameDefect, NameUse, UnusableName};
 pub use service::{Dialogue, Served, Service};

@@ -57,6 +57,8 @@ pub async fn run(options: Options) -> Result<()> {
     );
 
     let mut punted = tokio::spawn(reconcile::serve_punted(ring, Arc::clone(&parts.dhcp)));
+    let tended = Arc::clone(&parts.dhcp);
+    tokio::spawn(async move { tended.tend().await });
     match ports.watch() {
         Ok(listening) => {
             tokio::spawn(async move {
@@ -99,7 +101,8 @@ pub async fn run(options: Options) -> Result<()> {
         ended = telemetry => Ok(ended?),
         ended = &mut punted => {
             error!("no guest is served any more");
-            ended.context("the task that serves the guests panicked")?.context("serve the guests")
+            let Err(e) = ended.context("the task that serves the guests panicked")?;
+            Err(e).context("serve the guests")
         }
     }
 }

@@ -13,6 +13,7 @@ pub mod ethtool;
 pub mod netlink_events;
 pub mod netns;
 pub mod netns_cookie;
+pub mod open_files;
 pub mod packet_socket;
 pub mod privileges;
 pub mod readiness;

@@ -9,6 +9,7 @@ mod path_mtu;
 pub mod ra;
 mod service;
 pub mod v4;
+pub mod v6;
 
 pub use names::{NameDefect, NameUse, UnusableName};
 pub use service::{Dialogue, Inbox, Outlet, Punt, Served, Service, Tap};

@@ -5,7 +5,6 @@ mod ra;
 mod v4;
 mod v6;
 
-#[allow(unused_imports, reason = "the service does not speak yet")]
 pub(super) use ra::ra;
 pub(super) use v4::v4;
 pub(super) use v6::v6;

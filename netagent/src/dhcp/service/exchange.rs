@@ -9,8 +9,9 @@ use super::Punt;
 use crate::{
     core::guest::Guest,
     dhcp::{
-        lease, path_mtu, ra,
+        UnusableName, lease, path_mtu, ra,
         v4::{self, Event},
+        v6::{self, Status},
     },
 };
 
@@ -22,6 +23,7 @@ pub(super) const POISON: &[u8] = b"poison";
 #[derive(Debug)]
 pub(super) struct Told {
     pub(super) v4: Option<v4::Lease>,
+    v6: Option<v6::Lease>,
     pub(super) adverts: Vec<ra::Advert>,
 }
 
@@ -44,12 +46,18 @@ pub(super) struct Exchange {
 
 impl Told {
     pub(super) fn new(guest: &Guest, lease_time: Duration) -> Self {
-        Self { v4: lease::v4(guest, lease_time), adverts: lease::ra(guest, lease_time) }
+        Self {
+            v4: lease::v4(guest, lease_time),
+            v6: lease::v6(guest, lease_time),
+            adverts: lease::ra(guest, lease_time),
+        }
     }
 
     /// The pod's names that the guest is not given.
-    pub(super) fn unusable_names(&self) -> Vec<crate::dhcp::UnusableName> {
-        self.v4.as_ref().map(v4::Lease::unusable_names).unwrap_or_default()
+    pub(super) fn unusable_names(&self) -> Vec<UnusableName> {
+        // The other servers tell some of the names that DHCPv4 tells, by the same rules.
+        let names = self.v4.as_ref().map(v4::Lease::unusable_names);
+        names.or_else(|| self.v6.as_ref().map(v6::Lease::unusable_names)).unwrap_or_default()
     }
 
     /// Answers a frame of the guest.
@@ -58,7 +66,7 @@ impl Told {
         assert!(!punt.frame.starts_with(POISON), "the test's own panic");
         match punt.kind {
             PuntKind::Dhcpv4 => dhcpv4(self.v4.as_ref(), &punt.frame),
-            PuntKind::Dhcpv6 => Exchange::unserved("dhcpv6 unserved"),
+            PuntKind::Dhcpv6 => dhcpv6(self.v6.as_ref(), &punt.frame),
             PuntKind::RouterSolicitation => router_solicitation(&self.adverts, &punt.frame),
             PuntKind::TooBig => too_big(guest, &punt.frame, punt.tag),
         }
@@ -93,6 +101,28 @@ fn dhcpv4(lease: Option<&v4::Lease>, frame: &[u8]) -> Exchange {
             ..Exchange::default()
         },
         v4::Outcome::Silent(silence) => Exchange::unserved(format!("silent {}", silence.as_str())),
+    }
+}
+
+fn dhcpv6(lease: Option<&v6::Lease>, frame: &[u8]) -> Exchange {
+    let Some(lease) = lease else { return Exchange::unserved("dhcpv6 without lease") };
+    match v6::answer(lease, frame) {
+        v6::Outcome::Reply(reply) => {
+            let (to, message) = (reply.to.as_str(), reply.message.as_str());
+            let said = match reply.status {
+                Status::Success => format!("{to} -> {message}"),
+                refused => format!("{to} -> {message} {}", refused.as_str()),
+            };
+            Exchange {
+                said: said.into(),
+                address: reply.asked.map(IpAddr::V6),
+                left_out: reply.left_out,
+                frames: vec![reply.frame],
+                notable: true,
+                answered: true,
+            }
+        }
+        v6::Outcome::Silent(silence) => Exchange::unserved(format!("dhcpv6 silent {}", silence.as_str())),
     }
 }
 

@@ -114,14 +114,27 @@ fn message(slot: u32, message_type: u8) -> Punt {
     Punt { slot, kind: PuntKind::Dhcpv4, tag: 0, frame }
 }
 
+/// A DHCPv6 solicit for an address (RFC 8415, 18.2.1).
+fn solicit(slot: u32) -> Punt {
+    let duid = [0, 3, 0, 1, MAC.0[0], MAC.0[1], MAC.0[2], MAC.0[3], MAC.0[4], MAC.0[5]];
+    let message = [&[1, 0, 0, 1][..], &[0, 1, 0, 10], &duid, &[0, 3, 0, 12], &[0; 12]].concat();
+    let mut frame = Vec::new();
+    PacketBuilder::ethernet2(MAC.0, [0x33, 0x33, 0, 1, 0, 2])
+        .ipv6(octets("fe80::2"), octets("ff02::1:2"), 1)
+        .udp(546, 547)
+        .write(&mut frame, &message)
+        .unwrap();
+    Punt { slot, kind: PuntKind::Dhcpv6, tag: 0, frame }
+}
+
+fn octets(address: &str) -> [u8; 16] {
+    address.parse::<Ipv6Addr>().unwrap().octets()
+}
+
 fn solicitation(slot: u32) -> Punt {
     let mut frame = Vec::new();
     PacketBuilder::ethernet2(MAC.0, [0x33, 0x33, 0, 0, 0, 2])
-        .ipv6(
-            "fe80::2".parse::<Ipv6Addr>().unwrap().octets(),
-            "ff02::2".parse::<Ipv6Addr>().unwrap().octets(),
-            255,
-        )
+        .ipv6(octets("fe80::2"), octets("ff02::2"), 255)
         .icmpv6_raw(133, 0, [0; 4])
         .write(&mut frame, &[])
         .unwrap();
@@ -158,6 +171,30 @@ fn each_guest_is_answered_on_its_own_tap() {
     // A slot that nobody has.
     service.take(&message(2, DISCOVER));
     assert_eq!(notes.taken(), []);
+}
+
+#[test]
+fn a_guest_with_ipv6_is_served_by_all_three_and_one_without_by_none() {
+    let (notes, service) = Notes::service();
+    let mut dual = routed(&["fe80::1"]);
+    dual.addresses.push("10.0.0.2/24".parse().unwrap());
+    service.serve(0, served("7-eth0", 70, dual));
+    service.serve(1, served("8-eth0", 80, Guest { addresses: Vec::new(), ..guest() }));
+    for slot in [0, 1] {
+        for punt in [message(slot, DISCOVER), solicit(slot), solicitation(slot)] {
+            service.take(&punt);
+        }
+    }
+    assert_eq!(notes.taken().iter().map(|(tap, _)| *tap).collect::<Vec<_>>(), [70; 3]);
+    let said = |slot| service.dialogue(slot).messages.into_keys().collect::<Vec<_>>();
+    assert_eq!(
+        said(0),
+        ["discover -> offer", "router_solicitation -> advertisement", "solicit -> advertise"]
+    );
+    assert_eq!(
+        said(1),
+        ["dhcpv4 without lease", "dhcpv6 without lease", "router_solicitation silent nothing_to_say"]
+    );
 }
 
 #[test]

@@ -158,13 +158,15 @@ fn parts(config: &Config, lacking: &[Feature]) -> Result<Parts> {
 /// Reads the ports for a scrape. Counters that cannot be read are left out of it.
 fn sampler(ports: Ports) -> impl Fn() -> Vec<PortSample> + Send + Sync {
     move || {
-        let sample = |port: PortLookup| PortSample {
-            state: port.status.state.as_str(),
-            counters: port
-                .status
-                .wired
-                .and_then(|wired| ports.parts().datapath.maps().counters(wired.slot).ok()),
-            id: port.id,
+        let Parts { datapath, dhcp, .. } = ports.parts();
+        let sample = |port: PortLookup| {
+            let slot = port.status.wired.map(|wired| wired.slot);
+            PortSample {
+                state: port.status.state.as_str(),
+                counters: slot.and_then(|slot| datapath.maps().counters(slot).ok()),
+                messages: slot.map(|slot| dhcp.dialogue(slot).messages).unwrap_or_default(),
+                id: port.id,
+            }
         };
         ports.list().into_iter().map(sample).collect()
     }

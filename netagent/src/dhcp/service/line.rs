@@ -8,7 +8,10 @@
 use std::{
     collections::VecDeque,
     io,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
     time::{Duration, Instant},
 };
 
@@ -76,8 +79,10 @@ struct Shared {
     open: Mutex<VecDeque<Arc<Tap>>>,
     most_open: usize,
     closers: Crew<PacketSocket>,
-    /// When [`Lines::rest`] has work where it had none.
+    /// Told when [`Lines::rest`] has work where it had none.
     wake: Arc<Notify>,
+    /// Whether it comes again by itself.
+    resting: AtomicBool,
 }
 
 impl Lines {
@@ -86,7 +91,8 @@ impl Lines {
         // Half, for all else that the agent opens.
         let most_open = MOST_OPEN.min(open_files::raise_limit() / 2);
         let closers = Crew::new("close", CLOSERS, |_, socket| drop(socket));
-        let shared = Arc::new(Shared { open: Mutex::default(), most_open, closers, wake });
+        let resting = AtomicBool::new(false);
+        let shared = Arc::new(Shared { open: Mutex::default(), most_open, closers, wake, resting });
         let opener = Arc::clone(&shared);
         Self { openers: Crew::new("netns", OPENERS, move |t, tap| opener.open_line(t, &tap)), shared }
     }
@@ -110,7 +116,7 @@ impl Outlet for Lines {
         }
         self.openers.put(Arc::clone(tap));
         // For the case that all who open are stuck.
-        self.shared.wake.notify_one();
+        self.shared.rest_later();
         true
     }
 
@@ -119,20 +125,15 @@ impl Outlet for Lines {
     }
 
     fn rest(&self, now: Instant) -> Option<Instant> {
+        // Before anything is looked at: what comes behind the look calls again.
+        self.shared.resting.store(false, Ordering::SeqCst);
         let waiting = self.openers.look();
         let closing = self.shared.closers.look();
-        let mut open = self.shared.open();
-        open.retain(|tap| {
-            let idle = match &*tap.line() {
-                Line::Open { used, .. } => now.saturating_duration_since(*used) >= IDLE,
-                _ => return false,
-            };
-            if idle {
-                self.shared.close(tap, Line::Closed);
-            }
-            !idle
-        });
-        (waiting || closing || !open.is_empty()).then(|| now + TICK)
+        let open = self.shared.close_idle(now);
+        (waiting || closing || open).then(|| {
+            self.shared.resting.store(true, Ordering::SeqCst);
+            now + TICK
+        })
     }
 }
 
@@ -164,12 +165,31 @@ impl Shared {
         let mut open = self.open();
         open.push_back(Arc::clone(tap));
         let oldest = if open.len() > self.most_open { open.pop_front() } else { None };
-        let first = open.len() == 1;
         drop(open);
         if let Some(oldest) = oldest {
             self.close(&oldest, Line::Closed);
         }
-        if first {
+        self.rest_later();
+    }
+
+    /// Closes what was not used for a while; whether something is still open.
+    fn close_idle(&self, now: Instant) -> bool {
+        let mut open = self.open();
+        open.retain(|tap| {
+            let idle = match &*tap.line() {
+                Line::Open { used, .. } => now.saturating_duration_since(*used) >= IDLE,
+                _ => return false,
+            };
+            if idle {
+                self.close(tap, Line::Closed);
+            }
+            !idle
+        });
+        !open.is_empty()
+    }
+
+    fn rest_later(&self) {
+        if !self.resting.swap(true, Ordering::SeqCst) {
             self.wake.notify_one();
         }
     }

@@ -150,6 +150,8 @@ impl Service {
             return talk.note(&served.port, exchange, now);
         }
         if punt.kind == PuntKind::RouterSolicitation && !voice.asked(now) {
+            // Sooner, as a rule, than it would have been.
+            self.wake.notify_one();
             exchange = Exchange::unserved("router_solicitation put off");
         } else if !self.outlet.send(tap, std::mem::take(&mut exchange.frames)) {
             exchange = Exchange::unserved(BUSY);

@@ -316,26 +316,33 @@ fn what_is_only_new_is_said_as_soon_as_may_be() {
 }
 
 #[test]
-fn advertisements_wake_who_tends_them_and_no_one_else_is_needed() {
+fn who_tends_sleeps_until_there_is_something_to_say() {
     let (notes, service) = Notes::service();
     let service = Arc::new(service);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
+    let wait = async |said: &str, count: u64| {
+        // Half a second at most for the first (`MAX_RA_DELAY_TIME`), three between two.
+        let spoken = tokio::time::timeout(Duration::from_secs(10), async {
+            while self::count(&service, 0, said) < count {
+                tokio::time::sleep(Duration::from_millis(1)).await;
+            }
+        });
+        spoken.await.unwrap();
+    };
     runtime.block_on(async {
         let tended = Arc::clone(&service);
         let task = tokio::spawn(async move { tended.tend().await });
         tokio::task::yield_now().await;
         // It sleeps without an end when this comes.
         service.serve(0, served("7-eth0", 70, routed(&["fe80::1"])));
-        tokio::time::timeout(Duration::from_secs(10), async {
-            // Half a second at most (`MAX_RA_DELAY_TIME`).
-            while notes.sent.lock().unwrap().is_empty() {
-                tokio::time::sleep(Duration::from_millis(1)).await;
-            }
-        })
-        .await
-        .unwrap();
+        wait("advertisement", 1).await;
+        // It sleeps for a quarter of a minute or more when this comes, but it has just spoken.
+        service.take(&solicitation(0));
+        assert_eq!(count(&service, 0, "router_solicitation put off"), 1);
+        wait("advertisement", 2).await;
         task.abort();
     });
+    assert_eq!(notes.taken().len(), 2);
 }
 
 #[test]

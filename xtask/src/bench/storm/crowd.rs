@@ -25,6 +25,7 @@ use crate::bench::{
 };
 
 const GATEWAY: &str = "10.88.0.1";
+const RESOLV_CONF: &str = "search default.svc.cluster.local svc.cluster.local\nnameserver 10.96.0.10\n";
 /// Pods that are built or attached at the same time: most of it is waiting.
 const HANDS_PER_CPU: usize = 4;
 
@@ -65,12 +66,6 @@ impl Crowd {
             )
         });
         batch(&node, &folder.path().join("node"), &links.collect::<String>())?;
-        let resolv_conf = folder.path().join("resolv.conf");
-        fs::write(
-            &resolv_conf,
-            "search default.svc.cluster.local svc.cluster.local\nnameserver 10.96.0.10\n",
-        )
-        .context("cannot write a resolv.conf")?;
         let guests = each(count, |at| {
             told("port", at);
             let pod = pods.get(at).with_context(|| format!("pod {at}"))?;
@@ -80,6 +75,10 @@ impl Crowd {
                  route add default via {GATEWAY}\n"
             );
             batch(pod, &file, &inside)?;
+            // One each, as the kubelet gives them.
+            let resolv_conf = file.with_extension("resolv.conf");
+            fs::write(&resolv_conf, RESOLV_CONF)
+                .with_context(|| format!("cannot write {}", resolv_conf.display()))?;
             Guest::attach(agent, pod, &resolv_conf)
         })?;
         Ok(Self { guests, _pods: pods, _node: node })

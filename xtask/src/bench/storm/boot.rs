@@ -25,7 +25,8 @@ use super::{
     message::{self, ACK, OFFER},
 };
 
-/// A guest that heard nothing for so long asks again. Real ones wait longer.
+/// A guest that heard nothing for so long asks again. Real ones wait longer, and like these not all the same time
+/// (RFC 2131, section 4.1).
 const AGAIN: Duration = Duration::from_secs(1);
 const DEADLINE: Duration = Duration::from_secs(60);
 const LOOK: Duration = Duration::from_millis(50);
@@ -173,10 +174,14 @@ impl Storm<'_> {
 
     fn ask_again(&self) -> Result<()> {
         let now = self.now();
-        for ((guest, progress), discover) in self.guests.iter().zip(&self.progress).zip(&self.discovers) {
+        let guests = self.guests.iter().zip(&self.progress).zip(&self.discovers);
+        for (at, ((guest, progress), discover)) in guests.enumerate() {
             let last = progress.last.load(Ordering::Relaxed);
             let quiet = Duration::from_nanos(now.saturating_sub(last));
-            if last > 0 && progress.bound.load(Ordering::Relaxed) == 0 && quiet >= AGAIN {
+            if last > 0
+                && progress.bound.load(Ordering::Relaxed) == 0
+                && quiet >= AGAIN.mul_f64(1.0 + at as f64 / self.guests.len() as f64)
+            {
                 progress.last.store(now, Ordering::Relaxed);
                 progress.retried.fetch_add(1, Ordering::Relaxed);
                 guest.tap.send(discover)?;

@@ -117,14 +117,17 @@ fn check_dialogue(dialogue: &Dialogue) {
     }
 }
 
-/// Notes what is sent, by the port's name.
+/// A port and a frame that was sent to its tap.
+type Sent = (PortId, Vec<u8>);
+
+/// Notes what is sent.
 #[derive(Clone, Debug, Default)]
 struct Notes {
-    sent: Arc<Mutex<Vec<(PortId, Vec<u8>)>>>,
+    sent: Arc<Mutex<Vec<Sent>>>,
 }
 
 impl Notes {
-    fn taken(&self) -> Vec<(PortId, Vec<u8>)> {
+    fn taken(&self) -> Vec<Sent> {
         std::mem::take(&mut self.sent.lock().unwrap_or_else(PoisonError::into_inner))
     }
 }

@@ -24,6 +24,8 @@ pub(super) struct Strength {
     pub(super) most: usize,
 }
 
+type Work<T> = dyn Fn(&Traveller, T) + Send + Sync;
+
 /// Does one kind of work.
 pub(super) struct Crew<T> {
     inner: Arc<Inner<T>>,
@@ -32,7 +34,7 @@ pub(super) struct Crew<T> {
 struct Inner<T> {
     name: &'static str,
     strength: Strength,
-    work: Box<dyn Fn(&Traveller, T) + Send + Sync>,
+    work: Box<Work<T>>,
     state: Mutex<State<T>>,
 }
 

@@ -22,10 +22,13 @@ const DISCOVER: u8 = 1;
 const RELEASE: u8 = 7;
 const ADVERTISEMENT: u8 = 134;
 
-/// Notes what is sent, by the tap's index.
+/// A tap's index and a frame that was sent to it.
+type Sent = (u32, Vec<u8>);
+
+/// Notes what is sent.
 #[derive(Clone, Debug, Default)]
 struct Notes {
-    sent: Arc<Mutex<Vec<(u32, Vec<u8>)>>>,
+    sent: Arc<Mutex<Vec<Sent>>>,
     full: Arc<AtomicBool>,
 }
 
@@ -46,13 +49,13 @@ impl Notes {
     }
 
     /// What was sent since the last call.
-    fn taken(&self) -> Vec<(u32, Vec<u8>)> {
+    fn taken(&self) -> Vec<Sent> {
         std::mem::take(&mut self.sent.lock().unwrap())
     }
 
     /// Router and router lifetime of the advertisements that were sent since the last call.
     fn advertised(&self) -> Vec<(String, u16)> {
-        let advertisement = |(_, frame): (u32, Vec<u8>)| {
+        let advertisement = |(_, frame): Sent| {
             assert_eq!(frame[54], ADVERTISEMENT);
             let source: [u8; 16] = frame[22..38].try_into().unwrap();
             (Ipv6Addr::from(source).to_string(), u16::from_be_bytes([frame[60], frame[61]]))

@@ -6,8 +6,10 @@
 
 #![expect(clippy::panic, reason = "what does not hold ends the run")]
 
+mod dhcp_v6;
 mod punt;
 
+pub use dhcp_v6::dhcp_v6;
 pub use punt::punt;
 
 #[cfg(test)]
@@ -15,7 +17,7 @@ mod tests {
     use std::{fs, path::Path};
 
     type Target = fn(&[u8]);
-    const TARGETS: [(&str, Target); 1] = [("punt", super::punt)];
+    const TARGETS: [(&str, Target); 2] = [("dhcp_v6", super::dhcp_v6), ("punt", super::punt)];
 
     #[test]
     fn the_corpus_holds() {

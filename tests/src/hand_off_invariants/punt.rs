@@ -9,7 +9,6 @@ use std::{
 };
 
 use bytemuck::Zeroable as _;
-use ipnet::IpNet;
 use netagent::{
     core::{
         guest::{Guest, Router},
@@ -146,7 +145,7 @@ fn name(slot: u32) -> PortId {
 
 fn served(slot: u32) -> Served {
     let ip = |address: &str| address.parse::<IpAddr>().ok();
-    let net = |net: &str| net.parse::<IpNet>().ok();
+    let net = |net: &str| net.parse().ok();
     let route =
         |to: &str, via: &str| Some(Route { destination: net(to)?, gateway: Some(ip(via)?), metric: 0 });
     let (addresses, routes, routers): (Vec<_>, Vec<_>, &[&str]) = match slot {

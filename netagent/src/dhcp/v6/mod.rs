@@ -26,6 +26,8 @@ mod options;
 mod outcome;
 mod reply;
 mod server;
+#[cfg(test)]
+mod tests;
 
 pub use lease::Lease;
 pub use outcome::{Event, MessageType, Outcome, Reply, Silence, Status};

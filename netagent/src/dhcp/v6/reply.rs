@@ -108,24 +108,26 @@ fn put_association(out: &mut Writer, lease: &Lease, association: &Answered) {
         head.extend(t1.to_be_bytes());
         head.extend(t2.to_be_bytes());
     }
-    let space = out.space().saturating_sub(head.len());
-    let mut inner = Writer::new(head, space);
-    match &association.bound {
+    let (value, left_out) = match &association.bound {
         Ok(foreign) => {
+            let space = out.space().saturating_sub(head.len());
+            let mut inner = Writer::new(head, space);
             for address in &lease.addresses {
                 inner.put(options::IA_ADDRESS, &address_value(*address, lease.lifetime()));
             }
             for address in foreign {
                 inner.put(options::IA_ADDRESS, &address_value(*address, 0));
             }
+            inner.finish()
         }
-        Err(status) => inner.put(options::STATUS_CODE, &status_value(*status)),
-    }
-    let (value, left_out) = inner.finish();
-    // An association that can say nothing would say the wrong thing.
-    if value.len() > association.iaid.len().saturating_add(8) {
-        out.put(association.kind.code(), &value);
-    }
+        // Whole or not at all: without its status it would say something else.
+        Err(status) => {
+            let mut inner = Writer::new(head, usize::MAX);
+            inner.put(options::STATUS_CODE, &status_value(*status));
+            inner.finish()
+        }
+    };
+    out.put(association.kind.code(), &value);
     left_out.into_iter().for_each(|code| out.leave_out(code));
 }
 

@@ -4,7 +4,6 @@
 mod ra;
 mod v4;
 
-#[allow(unused_imports, reason = "the service does not speak yet")]
 pub(super) use ra::ra;
 pub(super) use v4::v4;
 

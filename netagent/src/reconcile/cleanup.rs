@@ -3,7 +3,7 @@
 
 use tracing::warn;
 
-use super::{Parts, PassError, StoreError, pass::Session, routers::KnownRouters};
+use super::{Parts, PassError, StoreError, pass::Session};
 use crate::{
     core::{ids::PortId, program::Program},
     datapath::{DatapathError, LinkPin},
@@ -56,8 +56,7 @@ pub async fn take_all_off(parts: &Parts) -> Result<CleanedUp, CleanUpError> {
     for mut spec in specs {
         spec.wanted = false;
         parts.store.keep(&spec)?;
-        let settled =
-            async { Session::open(parts, &spec, KnownRouters::default()).await?.settle().await }.await;
+        let settled = async { Session::open(parts, &spec).await?.settle().await }.await;
         match settled {
             Ok(_) => {
                 parts.store.forget(&spec.id())?;

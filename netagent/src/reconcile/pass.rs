@@ -69,20 +69,24 @@ impl<'a> Session<'a> {
     ///
     /// # Errors
     /// When the namespace is there and cannot be entered.
-    pub(super) async fn open(
-        parts: &'a Parts,
-        spec: &'a PortSpec,
-        routers: KnownRouters,
-    ) -> Result<Self, PassError> {
+    pub async fn open(parts: &'a Parts, spec: &'a PortSpec) -> Result<Self, PassError> {
+        let session = |inside| Self { parts, spec, inside, routers: KnownRouters::default(), touched: false };
         let netns = match Netns::open_pod(&spec.netns) {
             Ok(netns) => netns,
-            Err(e) if e.is_gone() => return Ok(Self { parts, spec, inside: None, routers, touched: false }),
+            Err(e) if e.is_gone() => return Ok(session(None)),
             Err(e) => return Err(e.into()),
         };
         let same_number = netns.id() == spec.netns_id;
         let same = same_number && (spec.netns_cookie.is_none() || cookie(&netns).await? == spec.netns_cookie);
         let inside = if same { Some(Inside { netlink: Netlink::open(&netns).await?, netns }) } else { None };
-        Ok(Self { parts, spec, inside, routers, touched: false })
+        Ok(session(inside))
+    }
+
+    /// With what is known of the pod's routers, which it adds to.
+    #[must_use]
+    pub(super) fn knowing(mut self, routers: KnownRouters) -> Self {
+        self.routers = routers;
+        self
     }
 
     /// Looks at the port and plans.

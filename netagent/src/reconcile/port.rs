@@ -122,8 +122,11 @@ impl Port {
         let pass = tokio::spawn(async move {
             let spec = port.spec();
             let started = Instant::now();
-            let (result, touched) = match Session::open(&port.parts, &spec, port.routers()).await {
-                Ok(mut session) => (session.settle().await, session.touched()),
+            let (result, touched) = match Session::open(&port.parts, &spec).await {
+                Ok(session) => {
+                    let mut session = session.knowing(port.routers());
+                    (session.settle().await, session.touched())
+                }
                 Err(e) => (Err(e), false),
             };
             port.record(&spec, &result, touched, started.elapsed());

@@ -346,7 +346,7 @@ impl Ports {
         spec.netns_cookie = cookie(&netns).await.map_err(failed)?;
         // A port that is there knows its routers.
         let routers = self.ports().get(&id).map(|port| port.routers()).unwrap_or_default();
-        let look = async { Session::open(&self.parts, &spec, routers).await?.look().await }.await;
+        let look = async { Session::open(&self.parts, &spec).await?.knowing(routers).look().await }.await;
         look.map(|look| look.steps).map_err(failed)
     }
 

@@ -94,10 +94,11 @@ impl RouterSearch {
                     progress.mac = Some(mac);
                     progressed = true;
                 }
-                Some(known) if known == mac => {
-                    if target == link_local(mac) || progress.called_back == Some(target) {
-                        progress.found = Some(target);
-                    }
+                Some(known)
+                    if known == mac
+                        && (target == link_local(mac) || progress.called_back == Some(target)) =>
+                {
+                    progress.found = Some(target);
                 }
                 _ => {}
             }

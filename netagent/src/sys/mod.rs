@@ -10,6 +10,7 @@ pub mod bpf_link;
 pub mod bpf_program;
 pub mod bpffs;
 pub mod ethtool;
+pub mod neighbour_socket;
 pub mod netlink_events;
 pub mod netns;
 pub mod netns_cookie;

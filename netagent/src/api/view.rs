@@ -82,6 +82,15 @@ fn guest(guest: &Guest) -> v1::Guest {
             search: guest.dns.search.clone(),
         }),
         hostname: guest.hostname.clone().unwrap_or_default(),
+        routers: guest
+            .routers
+            .iter()
+            .map(|r| v1::Router {
+                link_local: r.link_local.to_string(),
+                default_route: r.default,
+                routes: r.routes.iter().map(ToString::to_string).collect(),
+            })
+            .collect(),
     }
 }
 

@@ -1,8 +1,6 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! What a port should be: the ask, met with what the pod is and what the kernel can do.
 
-use std::net::IpAddr;
-
 use ipnet::IpNet;
 use netagent_common::{
     address::{Mac, V4, V6},
@@ -12,7 +10,7 @@ use netagent_common::{
 
 use super::{
     guard::{GuardError, GuardSpec},
-    guest::Guest,
+    guest::{self, Guest},
     ids::{IfName, MacAddr, NetnsId, PortId},
     pod::{PodFacts, PodLink},
     question::Question,
@@ -218,20 +216,11 @@ impl DesiredPort {
         }
     }
 
-    /// The link-local gateways, which the guest must not pass itself off as. The default route's comes last in the
-    /// guest's order and matters most, so it is written first.
+    /// The routers' link-local addresses, which the guest must not pass itself off as. The default route's matters most
+    /// and comes first.
     fn write_next_hops(&self, entry: &mut maps::Port) {
-        let mut hops: Vec<V6> = Vec::new();
-        for route in self.guest.routes.iter().rev() {
-            if let Some(IpAddr::V6(gateway)) = route.gateway {
-                let hop = V6::new(gateway.octets());
-                if hop.is_link_local() && !hops.contains(&hop) {
-                    hops.push(hop);
-                }
-            }
-        }
-        for (place, hop) in entry.ipv6_neighbours.iter_mut().zip(hops) {
-            *place = hop;
+        for (place, router) in entry.ipv6_neighbours.iter_mut().zip(&self.guest.routers) {
+            *place = V6::new(router.link_local.octets());
         }
     }
 }
@@ -245,16 +234,22 @@ fn has_identity(addresses: &[IpNet], guard: &GuardSpec) -> bool {
     !addresses.is_empty() || !guard.prefixes.is_empty()
 }
 
+/// What people should know of a pod's path though it works.
 fn warnings(spec: &PortSpec, facts: &PodFacts) -> Vec<String> {
-    let mut warnings: Vec<String> =
-        facts.rules.iter().map(|rules| format!("the guest's packets do not pass {rules}")).collect();
-    if !has_identity(&facts.addresses, &spec.guard) {
-        warnings.push(format!(
+    let rules = facts.rules.iter().map(|rules| format!("the guest's packets do not pass {rules}"));
+    let routers = guest::unknown_gateways(facts).into_iter().map(|gateway| {
+        format!(
+            "no link-local address of the IPv6 gateway {gateway} answers, so no router advertisement gives the guest \
+             the routes through it; see that the gateway is up and has a link-local address, or set them in the guest"
+        )
+    });
+    let identity = (!has_identity(&facts.addresses, &spec.guard)).then(|| {
+        format!(
             "{} has no address, so the guest is held to its MAC alone; hold it to prefixes with --allow-prefix",
             facts.link.ifname
-        ));
-    }
-    warnings
+        )
+    });
+    rules.chain(routers).chain(identity).collect()
 }
 
 /// The port that an entry belongs to, or `None` for a slot that is free or holds no valid name.
@@ -303,6 +298,7 @@ pub(crate) mod tests {
             dns: Dns { servers: vec!["10.96.0.10".parse().unwrap()], search: vec!["cluster.local".into()] },
             hostname: Some("vm".into()),
             rules: Vec::new(),
+            routers: Default::default(),
         }
     }
 
@@ -415,6 +411,26 @@ pub(crate) mod tests {
         assert_eq!(entry.link_local, entry.guest_mac.link_local());
         assert_eq!((entry.guard_off, entry.ipv6_neighbours[0]), (0, V6::UNSPECIFIED));
         assert_eq!(entry_id(&bytemuck::Zeroable::zeroed()), None);
+    }
+
+    #[test]
+    fn a_router_that_was_found_is_kept_from_the_guest_and_one_that_was_not_is_warned_of() {
+        let mut facts = facts();
+        let gateway = "fd00::1".parse().unwrap();
+        facts.routes.push(Route {
+            destination: "::/0".parse().unwrap(),
+            gateway: Some(std::net::IpAddr::V6(gateway)),
+            metric: 0,
+        });
+        let port = DesiredPort::new(&spec(), &facts, KERNEL).unwrap();
+        assert!(port.warnings.len() == 1 && port.warnings[0].contains("fd00::1"), "{:?}", port.warnings);
+        assert_eq!(port.entry(7, false).ipv6_neighbours[0], V6::UNSPECIFIED);
+
+        facts.routers.insert(gateway, "fe80::1".parse().unwrap());
+        let port = DesiredPort::new(&spec(), &facts, KERNEL).unwrap();
+        assert_eq!(port.warnings, Vec::<String>::new());
+        let hop = port.entry(7, false).ipv6_neighbours[0];
+        assert_eq!(std::net::Ipv6Addr::from(hop.octets()), "fe80::1".parse::<std::net::Ipv6Addr>().unwrap());
     }
 
     #[test]

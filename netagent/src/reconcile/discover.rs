@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! Reads what the pod is: its link and what stands around it, addresses, routes, DNS and host name.
 
-use std::io;
+use std::{collections::BTreeMap, io};
 
 use crate::{
     core::{
@@ -77,6 +77,8 @@ pub(super) async fn discover(
         dns: pod_files::dns(&spec.netns, spec.resolv_conf.as_deref()).await?,
         hostname: pod_files::hostname(&spec.netns, spec.hostname.as_deref()).await?,
         rules: rules(&inside.netns).await?,
+        // Who they are is asked on the link, and not at every look.
+        routers: BTreeMap::new(),
         link: PodLink {
             xdp: match spec.tier {
                 TierChoice::Xdp => Some(xdp_ground(parts, inside, spec, &link).await?),

@@ -14,6 +14,7 @@ mod port;
 mod ports;
 mod prove;
 mod punt;
+mod routers;
 mod slots;
 mod store;
 mod tend;

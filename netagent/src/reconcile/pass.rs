@@ -5,6 +5,7 @@ use super::{
     Applier, Parts, PassError,
     discover::discover,
     observe::{Inside, observe},
+    routers::KnownRouters,
 };
 use crate::{
     core::{
@@ -12,7 +13,7 @@ use crate::{
         observed::{Observed, ObservedProgram, ObservedTap},
         plan::{Step, plan},
         spec::PortSpec,
-        tier::Hook,
+        tier::{Hook, TierChoice},
     },
     netlink::Netlink,
     sys::{netns::Netns, netns_cookie},
@@ -49,6 +50,7 @@ pub struct Session<'a> {
     parts: &'a Parts,
     spec: &'a PortSpec,
     inside: Option<Inside>,
+    routers: KnownRouters,
     touched: bool,
 }
 
@@ -68,15 +70,23 @@ impl<'a> Session<'a> {
     /// # Errors
     /// When the namespace is there and cannot be entered.
     pub async fn open(parts: &'a Parts, spec: &'a PortSpec) -> Result<Self, PassError> {
+        let session = |inside| Self { parts, spec, inside, routers: KnownRouters::default(), touched: false };
         let netns = match Netns::open_pod(&spec.netns) {
             Ok(netns) => netns,
-            Err(e) if e.is_gone() => return Ok(Self { parts, spec, inside: None, touched: false }),
+            Err(e) if e.is_gone() => return Ok(session(None)),
             Err(e) => return Err(e.into()),
         };
         let same_number = netns.id() == spec.netns_id;
         let same = same_number && (spec.netns_cookie.is_none() || cookie(&netns).await? == spec.netns_cookie);
         let inside = if same { Some(Inside { netlink: Netlink::open(&netns).await?, netns }) } else { None };
-        Ok(Self { parts, spec, inside, touched: false })
+        Ok(session(inside))
+    }
+
+    /// With what is known of the pod's routers, which it adds to.
+    #[must_use]
+    pub(super) fn knowing(mut self, routers: KnownRouters) -> Self {
+        self.routers = routers;
+        self
     }
 
     /// Looks at the port and plans.
@@ -84,14 +94,27 @@ impl<'a> Session<'a> {
     /// # Errors
     /// When something cannot be read, the pod cannot have the port, or something else is in the way.
     pub async fn look(&self) -> Result<Look, PassError> {
-        let desired = match &self.inside {
+        let facts = match &self.inside {
             Some(inside) if self.spec.wanted => {
-                let facts = discover(self.parts, inside, self.spec).await?;
-                Some(DesiredPort::new(self.spec, &facts, self.parts.datapath.features())?)
+                let mut facts = discover(self.parts, inside, self.spec).await?;
+                self.routers.find(inside, &mut facts).await;
+                Some(facts)
             }
             _ => None,
         };
-        let observed = observe(self.parts, self.spec, self.inside.as_ref()).await?;
+        let observed = observe(self.parts, self.spec, self.inside.as_ref()).await;
+        let desired = match facts {
+            Some(mut facts) => {
+                if let (TierChoice::Xdp, Ok(Observed { entry: Some((_, entry)), .. })) =
+                    (self.spec.tier, &observed)
+                {
+                    self.routers.recall(&mut facts, entry);
+                }
+                Some(DesiredPort::new(self.spec, &facts, self.parts.datapath.features())?)
+            }
+            None => None,
+        };
+        let observed = observed?;
         let heed = |desired: DesiredPort| {
             let outcome = observed.self_test(desired.pod_link.ifindex);
             desired.heed(self.spec.tier, outcome)

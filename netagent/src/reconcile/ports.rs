@@ -344,7 +344,9 @@ impl Ports {
         let mut spec = spec.clone();
         let netns = Netns::open_pod(&spec.netns)?;
         spec.netns_cookie = cookie(&netns).await.map_err(failed)?;
-        let look = async { Session::open(&self.parts, &spec).await?.look().await }.await;
+        // A port that is there knows its routers.
+        let routers = self.ports().get(&id).map(|port| port.routers()).unwrap_or_default();
+        let look = async { Session::open(&self.parts, &spec).await?.knowing(routers).look().await }.await;
         look.map(|look| look.steps).map_err(failed)
     }
 

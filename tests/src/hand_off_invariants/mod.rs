@@ -7,15 +7,23 @@
 #![expect(clippy::panic, reason = "what does not hold ends the run")]
 
 mod dhcp_v6;
+mod punt;
+mod router_solicitation;
 
 pub use dhcp_v6::dhcp_v6;
+pub use punt::punt;
+pub use router_solicitation::router_solicitation;
 
 #[cfg(test)]
 mod tests {
     use std::{fs, path::Path};
 
     type Target = fn(&[u8]);
-    const TARGETS: [(&str, Target); 1] = [("dhcp_v6", super::dhcp_v6)];
+    const TARGETS: [(&str, Target); 3] = [
+        ("dhcp_v6", super::dhcp_v6),
+        ("punt", super::punt),
+        ("router_solicitation", super::router_solicitation),
+    ];
 
     #[test]
     fn the_corpus_holds() {

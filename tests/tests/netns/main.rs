@@ -25,6 +25,7 @@ mod path_mtu;
 mod queues;
 mod race;
 mod repair;
+mod routers;
 mod scene;
 mod segments;
 mod self_test;

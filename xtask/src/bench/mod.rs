@@ -9,6 +9,7 @@ mod price;
 mod report;
 mod scene;
 mod statistics;
+mod storm;
 mod variant;
 
 use std::{
@@ -67,6 +68,12 @@ pub(crate) struct Args {
     /// Only frames of these kinds
     #[arg(long, value_delimiter = ',', value_name = "FRAME")]
     frames_of: Vec<Frame>,
+    /// Instead: many guests boot at once, and how long each waits for its address
+    #[arg(long, conflicts_with_all = ["frames", "page"])]
+    storm: bool,
+    /// Guests of a storm [default: 1000, with --quick 20]
+    #[arg(long, requires = "storm", value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1024))]
+    ports: Option<u32>,
     /// The agent, already built; for the second start, as root
     #[arg(long, hide = true, value_name = "NETAGENT")]
     prepared: Option<PathBuf>,
@@ -85,14 +92,16 @@ impl Args {
     }
 }
 
-/// `cargo xtask bench`. Fails when a variant could not be measured; no figure makes it fail.
+/// `cargo xtask bench`. Fails when a variant could not be measured or a guest not be served; no figure makes it
+/// fail.
 pub(crate) fn run(args: &Args) -> Result<ExitCode> {
     let agent = match &args.prepared {
         Some(agent) => agent.clone(),
         // As the user: nothing of the build belongs to root.
         None => {
             setup::ensure(&[setup::Need::Build, setup::Need::Bench])?;
-            build::agent()?
+            // Of a storm the agent's own code is a part, of a packet's path it is none.
+            if args.storm && !args.quick { build::optimised_agent()? } else { build::agent()? }
         }
     };
     privilege::become_root("the bench makes namespaces and loads BPF programs", Some(&agent))?;
@@ -101,17 +110,26 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
         bail!("the bench cannot run here: {}", missing.join("; "));
     }
     signals::catch()?;
+    if args.storm {
+        let report = storm::measure(args.ports, args.rounds, args.quick, &agent)?;
+        print!("{}", report.text());
+        write_json(args, || report.json())?;
+        return Ok(ExitCode::SUCCESS);
+    }
     let report = measure(args, &agent)?;
     print!("{}", table::text(&report));
-    if let Some(path) = &args.json {
-        fs::write(path, report.json()?).with_context(|| format!("cannot write {}", path.display()))?;
-        give_to_user(path)?;
-    }
+    write_json(args, || report.json())?;
     if let Some(path) = &args.page {
         page::write(path, &report)?;
         give_to_user(path)?;
     }
     Ok(if report.is_complete() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+fn write_json(args: &Args, json: impl FnOnce() -> Result<String>) -> Result<()> {
+    let Some(path) = &args.json else { return Ok(()) };
+    fs::write(path, json()?).with_context(|| format!("cannot write {}", path.display()))?;
+    give_to_user(path)
 }
 
 /// Under sudo the files are for whoever called it.

@@ -1,9 +1,11 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! What a guest is told, in the shape that each server wants it.
 
+mod ra;
 mod v4;
 mod v6;
 
+pub(super) use ra::ra;
 pub(super) use v4::v4;
 pub(super) use v6::v6;
 

@@ -177,7 +177,7 @@ fn length(bytes: usize) -> [u8; 2] {
 }
 
 /// RFC 1071, for an even number of bytes.
-fn internet_checksum(bytes: &[u8]) -> u16 {
+pub(in crate::bench) fn internet_checksum(bytes: &[u8]) -> u16 {
     let mut sum: u32 = bytes.as_chunks::<2>().0.iter().map(|pair| u32::from(u16::from_be_bytes(*pair))).sum();
     while sum > 0xffff {
         sum = (sum & 0xffff) + (sum >> 16);

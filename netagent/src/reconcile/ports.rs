@@ -14,7 +14,7 @@ use tracing::warn;
 
 use super::{
     Parts, PassError, PortStatus, StoreError,
-    pass::{Pass, Session, cookie},
+    pass::{Pass, Session, meet},
     port::{PassFailure, Port, Turn},
     watch::Watch,
 };
@@ -156,8 +156,7 @@ impl Ports {
     async fn attach_whole(&self, mut spec: PortSpec) -> Result<PortLookup, RequestError> {
         let netns = Netns::open_pod(&spec.netns)?;
         let id = spec.id();
-        spec.netns_cookie =
-            cookie(&netns).await.map_err(|source| RequestError::Plan { id: id.clone(), source })?;
+        meet(&netns, &mut spec).await.map_err(|source| RequestError::Plan { id: id.clone(), source })?;
         drop(netns);
         loop {
             let (port, turn, new) = self.take_turn(&spec).await;
@@ -343,7 +342,7 @@ impl Ports {
         let failed = |source| RequestError::Plan { id: id.clone(), source };
         let mut spec = spec.clone();
         let netns = Netns::open_pod(&spec.netns)?;
-        spec.netns_cookie = cookie(&netns).await.map_err(failed)?;
+        meet(&netns, &mut spec).await.map_err(failed)?;
         let look = async { Session::open(&self.parts, &spec).await?.look().await }.await;
         look.map(|look| look.steps).map_err(failed)
     }

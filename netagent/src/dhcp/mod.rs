@@ -5,8 +5,10 @@
 
 mod announce;
 mod lease;
+mod names;
 mod path_mtu;
 mod service;
 pub mod v4;
 
+pub use names::{NameDefect, NameUse, UnusableName};
 pub use service::{Dialogue, Served, Service};

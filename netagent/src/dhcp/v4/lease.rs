@@ -5,8 +5,8 @@ use std::{collections::BTreeMap, net::Ipv4Addr, time::Duration};
 
 use ipnet::Ipv4Net;
 
-use super::{names, names::UnusableName, routes};
-use crate::core::ids::MacAddr;
+use super::{names, routes};
+use crate::{core::ids::MacAddr, dhcp::names::UnusableName};
 
 /// Everything a port's guest gets by DHCPv4. The one client is [`client`](Self::client); others get no answer.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -10,7 +10,8 @@ use serde::{Deserialize, Serialize};
 pub const LEASE_SECONDS: RangeInclusive<u32> = 60..=31_536_000;
 /// Leases of this many seconds are renewed after two and a half minutes: that is how late a change can reach the guest.
 pub const SHORT_RENEW_SECONDS: u32 = 300;
-/// As many name servers as are taken of a pod's resolv.conf, and as many NTP servers: each costs room in every answer.
+/// Name servers, and NTP servers, that a guest is told: more than glibc uses (`MAXNS`, resolv.h), and each costs room in
+/// every answer.
 pub const MAX_SERVERS: usize = 8;
 /// As many search domains as Kubernetes allows a pod.
 pub const MAX_SEARCH: usize = 32;
@@ -178,6 +179,11 @@ impl HandOff {
     pub fn mtu_on(&self, link: u32, has_ipv6: bool) -> u32 {
         let least = if has_ipv6 { MIN_MTU_IPV6 } else { MIN_MTU };
         self.mtu.map_or(link, |mtu| mtu.max(least).min(link))
+    }
+
+    /// Whether nothing of the pod's resolv.conf reaches the guest.
+    pub fn replaces_dns(&self) -> bool {
+        !self.dns.is_empty() && !self.search.is_empty()
     }
 
     /// How long this port's leases last, where the agent's last for `agents`.

@@ -69,6 +69,7 @@ pub async fn run(options: Options) -> Result<()> {
         // Ports go on without it; a look now and then is what there was before.
         Err(e) => warn!(error = chain(e), "changes in pods are noticed late"),
     }
+    tokio::spawn(ports.watch_files());
     let known = ports.adopt().await?;
     reconcile::sweep(&parts, &known)?;
     tokio::spawn(reconcile::release_others(parts));

@@ -11,6 +11,7 @@ use netagent_common::{
 use super::{
     guard::{GuardError, GuardSpec},
     guest::{self, Guest},
+    hand_off::HandOffError,
     ids::{IfName, MacAddr, NetnsId, PortId},
     pod::{PodFacts, PodLink},
     question::Question,
@@ -88,6 +89,9 @@ pub enum SpecError {
     /// The exceptions from the guard do not fit.
     #[error(transparent)]
     Guard(#[from] GuardError),
+    /// What is laid over the pod's word does not fit it.
+    #[error(transparent)]
+    HandOff(#[from] HandOffError),
     /// The tier cannot be had.
     #[error(transparent)]
     Tier(#[from] TierError),
@@ -124,6 +128,7 @@ impl DesiredPort {
         }
         spec.guard.fits()?;
         let (tier, tier_reason) = tier::choose(spec.tier, link, kernel)?;
+        let guest = Guest::inherit(mac, facts, &spec.hand_off);
         Ok(Self {
             id: spec.id(),
             netns_id: spec.netns_id,
@@ -131,10 +136,10 @@ impl DesiredPort {
             pod_mac,
             tap: spec.tap.clone(),
             guard: spec.guard.clone(),
-            guest: Guest::inherit(mac, facts, &spec.hand_off),
+            warnings: warnings(spec, facts, &guest),
+            guest,
             tier,
             tier_reason,
-            warnings: warnings(spec, facts),
             hook: kernel.hook(),
             peer_scrubs: kernel.peer_scrubs,
         })
@@ -234,8 +239,8 @@ fn has_identity(addresses: &[IpNet], guard: &GuardSpec) -> bool {
     !addresses.is_empty() || !guard.prefixes.is_empty()
 }
 
-/// What people should know of a pod's path though it works.
-fn warnings(spec: &PortSpec, facts: &PodFacts) -> Vec<String> {
+/// What people should know though it works.
+fn warnings(spec: &PortSpec, facts: &PodFacts, guest: &Guest) -> Vec<String> {
     let rules = facts.rules.iter().map(|rules| format!("the guest's packets do not pass {rules}"));
     let routers = guest::unknown_gateways(facts).into_iter().map(|gateway| {
         format!(
@@ -249,7 +254,12 @@ fn warnings(spec: &PortSpec, facts: &PodFacts) -> Vec<String> {
             facts.link.ifname
         )
     });
-    rules.chain(routers).chain(identity).collect()
+    let bent = spec
+        .hand_off
+        .mtu
+        .filter(|mtu| *mtu != guest.mtu)
+        .map(|mtu| format!("the guest is told mtu {} instead of {mtu}, as the pod is now", guest.mtu));
+    rules.chain(routers).chain(identity).chain(bent).collect()
 }
 
 /// The port that an entry belongs to, or `None` for a slot that is free or holds no valid name.
@@ -396,6 +406,19 @@ pub(crate) mod tests {
         let port = DesiredPort::new(&spec(), &facts, KERNEL).unwrap();
         assert_eq!(port.warnings, ["the guest's packets do not pass nftables table ip istio"]);
         assert_eq!(port.tier, Tier::Peer);
+    }
+
+    #[test]
+    fn a_smaller_mtu_is_the_guest_s_alone() {
+        let mut spec = spec();
+        spec.hand_off.mtu = Some(1300);
+        let mut facts = facts();
+        let port = DesiredPort::new(&spec, &facts, KERNEL).unwrap();
+        assert_eq!((port.guest.mtu, port.entry(7, false).mtu, port.warnings.len()), (1300, 1450, 0));
+        facts.link.mtu = 1290;
+        let port = DesiredPort::new(&spec, &facts, KERNEL).unwrap();
+        assert_eq!((port.guest.mtu, port.entry(7, false).mtu), (1290, 1290));
+        assert_eq!(port.warnings, ["the guest is told mtu 1290 instead of 1300, as the pod is now"]);
     }
 
     #[test]

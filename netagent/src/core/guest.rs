@@ -30,7 +30,7 @@ pub struct Guest {
     pub dns: Dns,
     /// Host name.
     pub hostname: Option<String>,
-    /// MTU in bytes.
+    /// MTU in bytes, which may be less than the pod link's.
     pub mtu: u32,
     /// What else it is told; of this, `dns`, `search` and `mtu` have found their way into the fields above.
     pub hand_off: HandOff,
@@ -53,15 +53,20 @@ pub struct Router {
 impl Guest {
     /// What a guest with this MAC inherits from the pod.
     pub fn inherit(mac: MacAddr, facts: &PodFacts, hand_off: &HandOff) -> Self {
+        let has_ipv6 = facts.addresses.iter().any(|a| matches!(a, IpNet::V6(_)));
+        let instead = |dns: &Dns| Dns {
+            servers: if hand_off.dns.is_empty() { &dns.servers } else { &hand_off.dns }.clone(),
+            search: if hand_off.search.is_empty() { &dns.search } else { &hand_off.search }.clone(),
+        };
         let routes = usable_routes(&facts.addresses, &facts.routes);
         Self {
             mac,
             addresses: facts.addresses.iter().map(|a| reachable(*a, &facts.routes)).collect(),
             routers: routers(&routes, facts),
             routes,
-            dns: facts.dns.clone(),
+            dns: instead(&facts.dns),
             hostname: facts.hostname.clone(),
-            mtu: facts.link.mtu,
+            mtu: hand_off.mtu_on(facts.link.mtu, has_ipv6),
             hand_off: hand_off.clone(),
         }
     }
@@ -327,6 +332,26 @@ mod tests {
         entry.pod_ifindex -= 1;
         facts.routers.clear();
         assert_eq!(recalled(&facts, &entry), None, "two are missing");
+    }
+
+    #[test]
+    fn what_is_laid_over_takes_the_place_of_the_pod_s_word_and_leaves_the_rest() {
+        let facts = facts();
+        let mac = MacAddr([2, 0, 0, 0, 0, 1]);
+        let hand_off = HandOff {
+            dns: vec!["192.0.2.53".parse().unwrap()],
+            mtu: Some(1400),
+            lease_seconds: Some(300),
+            ..HandOff::default()
+        };
+        let guest = Guest::inherit(mac, &facts, &hand_off);
+        assert_eq!(guest.dns, Dns { servers: hand_off.dns.clone(), search: facts.dns.search.clone() });
+        assert_eq!((guest.mtu, guest.hostname.as_deref()), (1400, Some("vm")));
+        assert_eq!(guest.hand_off, hand_off);
+        let search = HandOff { search: vec!["lan".into()], ..HandOff::default() };
+        let guest = Guest::inherit(mac, &facts, &search);
+        assert_eq!(guest.dns, Dns { servers: facts.dns.servers.clone(), search: vec!["lan".into()] });
+        assert_eq!(guest.mtu, facts.link.mtu);
     }
 
     #[test]

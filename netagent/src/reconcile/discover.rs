@@ -6,7 +6,7 @@ use std::{collections::BTreeMap, io};
 use crate::{
     core::{
         ids::IfName,
-        pod::{HostPeer, PodFacts, PodLink},
+        pod::{Dns, HostPeer, PodFacts, PodLink},
         program::{Program, Side},
         spec::PortSpec,
         tier::TierChoice,
@@ -74,7 +74,11 @@ pub(super) async fn discover(
     Ok(PodFacts {
         addresses: netlink.global_addresses(link.ifindex).await?,
         routes: netlink.routes(link.ifindex).await?,
-        dns: pod_files::dns(&spec.netns, spec.resolv_conf.as_deref()).await?,
+        dns: if spec.hand_off.replaces_dns() {
+            Dns::default()
+        } else {
+            pod_files::dns(&spec.netns, spec.resolv_conf.as_deref()).await?
+        },
         hostname: pod_files::hostname(&spec.netns, spec.hostname.as_deref()).await?,
         rules: rules(&inside.netns).await?,
         // Who they are is asked on the link, and not at every look.

@@ -5,6 +5,7 @@ mod apply;
 mod cleanup;
 mod discover;
 mod error;
+mod file_watch;
 mod host_peer;
 mod observe;
 mod orphans;

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! One pass over one port: look, plan, do, and look again until there is nothing left to do.
 
+use ipnet::IpNet;
+
 use super::{
     Applier, Parts, PassError,
     discover::discover,
@@ -183,8 +185,27 @@ impl<'a> Session<'a> {
 ///
 /// # Errors
 /// When the namespace cannot be entered.
-pub(super) async fn cookie(netns: &Netns) -> Result<Option<u64>, PassError> {
+async fn cookie(netns: &Netns) -> Result<Option<u64>, PassError> {
     netns.run(netns_cookie::of_this_thread).await?.map_err(PassError::Cookie)
+}
+
+/// Completes an ask with what only its namespace can tell, and checks it against that: the cookie, and whether the
+/// guest's MTU suits the pod link. A link that is not there is for the pass to report.
+///
+/// # Errors
+/// When the namespace cannot be read, or the ask does not fit it.
+pub(super) async fn meet(netns: &Netns, spec: &mut PortSpec) -> Result<(), PassError> {
+    spec.netns_cookie = cookie(netns).await?;
+    if spec.hand_off.mtu.is_none() {
+        return Ok(());
+    }
+    let netlink = Netlink::open(netns).await?;
+    if let Some(link) = netlink.link(&spec.pod_link).await? {
+        let addresses = netlink.global_addresses(link.ifindex).await?;
+        let has_ipv6 = addresses.iter().any(|address| matches!(address, IpNet::V6(_)));
+        spec.hand_off.check_link(link.mtu, has_ipv6).map_err(SpecError::from)?;
+    }
+    Ok(())
 }
 
 fn wired(look: Look) -> Option<Wired> {

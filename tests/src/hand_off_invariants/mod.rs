@@ -6,10 +6,12 @@
 
 #![expect(clippy::panic, reason = "what does not hold ends the run")]
 
+mod dhcp_v4;
 mod dhcp_v6;
 mod punt;
 mod router_solicitation;
 
+pub use dhcp_v4::dhcp_v4;
 pub use dhcp_v6::dhcp_v6;
 pub use punt::punt;
 pub use router_solicitation::router_solicitation;
@@ -19,7 +21,8 @@ mod tests {
     use std::{fs, path::Path};
 
     type Target = fn(&[u8]);
-    const TARGETS: [(&str, Target); 3] = [
+    const TARGETS: [(&str, Target); 4] = [
+        ("dhcp_v4", super::dhcp_v4),
         ("dhcp_v6", super::dhcp_v6),
         ("punt", super::punt),
         ("router_solicitation", super::router_solicitation),

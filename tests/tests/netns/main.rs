@@ -17,6 +17,7 @@ mod gone;
 mod handoff;
 mod hostile;
 mod kill;
+mod live_changes;
 mod many;
 mod nft_chain;
 mod nftables;

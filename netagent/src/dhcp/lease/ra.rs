@@ -18,10 +18,10 @@ use crate::{
 /// What each router of a guest says; nothing to one without an IPv6 address. Lifetimes are the lease's, unless the
 /// guest has one of its own: what is told must outlive the agent as a lease does.
 pub(in crate::dhcp) fn ra(guest: &Guest, lease_time: Duration) -> Vec<Advert> {
-    if guest.ipv6().is_none() {
+    if guest.ipv6().is_none() || guest.hand_off.off {
         return Vec::new();
     }
-    let lease_time = guest.hand_off.lease_seconds.map_or(lease_time, |s| Duration::from_secs(s.into()));
+    let lease_time = guest.hand_off.lease_time(lease_time);
     let lifetime = u32::try_from(lease_time.as_secs()).unwrap_or(u32::MAX);
     let advert = |router: &Router| Advert {
         client: guest.mac,

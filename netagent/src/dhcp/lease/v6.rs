@@ -12,7 +12,7 @@ use netagent_common::address::Mac;
 use super::SERVER_MAC;
 use crate::{core::guest::Guest, dhcp::v6};
 
-/// The DHCPv6 lease of a guest, `None` for one without an IPv6 address.
+/// The DHCPv6 lease of a guest, `None` for one without an IPv6 address. `lease_time` holds unless the port has its own.
 pub(in crate::dhcp) fn v6(guest: &Guest, lease_time: Duration) -> Option<v6::Lease> {
     let addresses: Vec<Ipv6Addr> = guest
         .addresses
@@ -20,7 +20,7 @@ pub(in crate::dhcp) fn v6(guest: &Guest, lease_time: Duration) -> Option<v6::Lea
         .filter_map(|a| if let IpNet::V6(a) = a { Some(a.addr()) } else { None })
         .filter(|a| !a.is_unicast_link_local())
         .collect();
-    if addresses.is_empty() {
+    if addresses.is_empty() || guest.hand_off.off {
         return None;
     }
     Some(v6::Lease {
@@ -32,7 +32,7 @@ pub(in crate::dhcp) fn v6(guest: &Guest, lease_time: Duration) -> Option<v6::Lea
         search: guest.dns.search.clone(),
         ntp: ipv6(&guest.hand_off.ntp),
         mtu: u16::try_from(guest.mtu).unwrap_or(u16::MAX),
-        lease_time,
+        lease_time: guest.hand_off.lease_time(lease_time),
     })
 }
 

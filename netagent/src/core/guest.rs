@@ -102,9 +102,12 @@ fn reachable(address: IpNet, routes: &[Route]) -> IpNet {
 }
 
 /// The best route to each destination, without the subnets that the addresses imply, sorted so that a gateway's own
-/// route comes before the routes that use it.
+/// route comes before the routes that use it. Of IPv4 the guest gets the first address: the others imply nothing to it.
 fn usable_routes(addresses: &[IpNet], routes: &[Route]) -> Vec<Route> {
-    let implied = |r: &Route| r.gateway.is_none() && addresses.iter().any(|a| a.trunc() == r.destination);
+    let ipv4 = addresses.iter().find(|a| matches!(a, IpNet::V4(_)));
+    let told = |a: &IpNet| matches!(a, IpNet::V6(_)) || Some(a) == ipv4;
+    let implied =
+        |r: &Route| r.gateway.is_none() && addresses.iter().any(|a| told(a) && a.trunc() == r.destination);
     let mut usable: Vec<Route> = routes.iter().filter(|r| !implied(r)).copied().collect();
     usable.sort_by_key(|r| (r.destination, r.metric));
     usable.dedup_by_key(|r| r.destination);
@@ -170,6 +173,14 @@ mod tests {
         assert_eq!(guest(&["10.0.0.9/24"], &[slow, fast]).routes, [fast]);
         let on_link = route("0.0.0.0/0", None, 1000);
         assert_eq!(guest(&["10.0.0.9/24"], &[on_link, fast]).routes, [fast]);
+    }
+
+    #[test]
+    fn the_subnet_of_an_address_that_the_guest_does_not_get_is_a_route() {
+        let first = route("10.0.0.0/24", None, 0);
+        let second = route("172.20.0.0/16", None, 0);
+        let guest = guest(&["10.0.0.9/24", "172.20.0.9/16"], &[first, second]);
+        assert_eq!(guest.routes, [second]);
     }
 
     #[test]

@@ -33,7 +33,7 @@ pub struct Configured {
     pub addresses: Vec<IpAddr>,
     /// Of the main table: destination with its prefix length, and hop. Without link-local ones.
     pub routes: BTreeMap<String, Hop>,
-    /// What a packet to a far destination may have: the link's, or less where the default route or the family says so.
+    /// The largest that a packet may have on any of the routes: the link's, or less where family or routes say so.
     pub mtu: u32,
 }
 
@@ -72,22 +72,22 @@ impl Configured {
         let shown = netns.ip_json(&format!("{flag} route show table main dev {link}"))?;
         let shown = shown.as_array().ok_or_else(|| anyhow!("no list of routes: {shown}"))?;
         let mut routes = BTreeMap::new();
-        let mut mtu = link_mtu(netns, link, family)?;
+        let of_link = link_mtu(netns, link, family)?;
+        let mut mtu = None;
         for route in shown {
             let destination = destination(route["dst"].as_str().context("a route to nowhere")?, family);
             if destination.starts_with("fe80:") {
                 continue;
             }
             let of_route = route.pointer("/metrics/0/mtu").and_then(Value::as_u64);
-            if let (true, Some(of_route)) = (destination.ends_with("/0"), of_route) {
-                mtu = mtu.min(u32::try_from(of_route).context("MTU of a route")?);
-            }
+            let of_route = of_route.map_or(Ok(of_link), u32::try_from).context("MTU of a route")?;
+            mtu = mtu.max(Some(of_route.min(of_link)));
             let gateway = route["gateway"].as_str().or_else(|| route["via"]["host"].as_str());
             let hop = gateway.map(str::parse).transpose().with_context(|| format!("gateway in {route}"))?;
             // In the order of their metrics: the first is the one that counts.
             routes.entry(destination).or_insert(hop.map_or(Hop::Link, Hop::Via));
         }
-        Ok(Self { addresses, routes, mtu })
+        Ok(Self { addresses, routes, mtu: mtu.unwrap_or(of_link) })
     }
 }
 

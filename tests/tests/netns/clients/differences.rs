@@ -1,10 +1,7 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! Pod and guest side by side: addresses, routes and MTU of both kernels, names and name servers of both systems.
 
-use std::{
-    collections::BTreeSet,
-    net::{IpAddr, Ipv4Addr},
-};
+use std::{collections::BTreeSet, net::IpAddr};
 
 use anyhow::Result;
 use netagent_tests::{
@@ -45,20 +42,42 @@ fn ipv4(case: &Case, found: &mut Vec<String>) -> Result<()> {
     unequal(found, "IPv4 addresses", &first, &guest.addresses);
     unequal(found, "MTU", &pod.mtu, &guest.mtu);
     for (destination, hop) in &pod.routes {
-        if guest.routes.get(destination) != Some(hop) {
+        if guest.routes.get(destination) != Some(hop) && !becomes_host_route(case, destination, *hop, &guest)
+        {
             let has = guest.routes.get(destination).map_or("none".to_owned(), Hop::to_string);
             found.push(format!("route {destination}: pod {hop}, guest {has}"));
         }
     }
+    let told = Resolver::parse(&case.topology.spec.resolv_conf).servers;
     // More routes do no harm that lead where the pod's own lead.
     for destination in guest.routes.keys().filter(|to| !pod.routes.contains_key(*to)) {
         let address = inside(destination, &pod.addresses)?;
         let (of_pod, of_guest) = (way_to(&case.topology.pod, address)?, way_to(&case.guest.guest, address)?);
-        if of_pod != of_guest {
+        // Nor does one to a name server that nobody reaches (systemd.network, RoutesToDNS=).
+        let to_dns = of_pod.is_none() && told.contains(&address);
+        if of_pod != of_guest && !to_dns {
             found.push(format!("route {destination} of the guest alone: {of_guest:?}, pod {of_pod:?}"));
         }
     }
     Ok(())
+}
+
+/// What is remarkable of a guest that has all it needs: nothing, or where it falls short and gets by.
+pub(crate) fn remark(case: &Case) -> Result<String> {
+    let (pod, guest) = both(case, Family::V4)?;
+    let short = pod.routes.iter().any(|(to, hop)| becomes_host_route(case, to, *hop, &guest));
+    Ok(if short { HOST_ROUTES.to_owned() } else { String::new() })
+}
+
+const HOST_ROUTES: &str = "of a subnet on link it makes a route to one host; the rest goes via the gateway";
+
+/// dhcpcd 9.4 takes the gateway 0.0.0.0 for a mark of hosts, where RFC 3442 has it for subnets as well.
+fn becomes_host_route(case: &Case, destination: &str, hop: Hop, guest: &Configured) -> bool {
+    let Some((network, _)) = destination.split_once('/') else { return false };
+    case.client == Client::Dhcpcd
+        && hop == Hop::Link
+        && !guest.routes.contains_key(destination)
+        && guest.routes.get(&format!("{network}/32")) == Some(&Hop::Link)
 }
 
 /// A router is a neighbour by its link-local address, whatever address of it the pod's routes name (RFC 4861, 6.3.4):
@@ -155,10 +174,4 @@ fn unequal<T: PartialEq + std::fmt::Debug>(found: &mut Vec<String>, what: &str, 
     if pod != guest {
         found.push(format!("{what}: pod {pod:?}, guest {guest:?}"));
     }
-}
-
-/// Where a test says what it expects of a single address.
-pub(crate) fn ipv4_of(netns: &Netns, link: &str) -> Result<Vec<Ipv4Addr>> {
-    let read = Configured::read(netns, link, Family::V4)?;
-    Ok(read.addresses.iter().filter_map(|a| if let IpAddr::V4(a) = a { Some(*a) } else { None }).collect())
 }

@@ -12,6 +12,7 @@ use netagent_tests::{
 
 use super::{
     case::Case,
+    differences::remark,
     table::{self, Cell, Part},
 };
 
@@ -43,7 +44,7 @@ fn every_client(place: usize, name: &'static str, pod: &Pod) {
 fn boot(agent: &Agent, pod: Pod, client: Client) -> Result<Cell> {
     let case = Case::boot(agent, pod, client, &[])?;
     case.use_network()?;
-    Ok(Cell::Ok(String::new()))
+    Ok(Cell::Ok(remark(&case)?))
 }
 
 macro_rules! shapes {

@@ -90,8 +90,12 @@ bound | renew | BOUND | RENEW | REBIND | REBOOT)
     [ -n "$LEASE_REPORT_ONLY" ] || configure
     report
     ;;
-deconfig | PREINIT)
+PREINIT)
     [ -n "$LEASE_REPORT_ONLY" ] || ip link set "$interface" up
+    ;;
+deconfig)
+    ip link set "$interface" up
+    ip -4 address flush dev "$interface"
     ;;
 EXPIRE | FAIL | RELEASE | STOP)
     [ -n "$LEASE_REPORT_ONLY" ] || ip -4 address flush dev "$interface"

@@ -18,6 +18,8 @@ pub enum Need {
     Qemu,
     /// A program on `PATH` or in the system's sbin folders, and the Debian package that has it.
     Program(&'static str, &'static str),
+    /// A file that no `PATH` leads to, and the Debian package that has it.
+    File(&'static str, &'static str),
     /// `NETAGENT_BIN` names the agent's binary.
     Agent,
     /// `NETAGENT_NEXT_BIN` and `NETAGENT_NEXT_PROGRAMS_BIN` name the binaries of other versions.
@@ -56,6 +58,8 @@ impl Need {
             Self::Program(program, package) => find_program(program)
                 .is_none()
                 .then(|| format!("{program} is not installed: install the package {package}")),
+            Self::File(file, package) => (!std::path::Path::new(file).exists())
+                .then(|| format!("{file} is not there: install the package {package}")),
             Self::Agent => lacks(&[Version::This]),
             Self::OtherAgents => lacks(&[Version::Next, Version::NextPrograms]),
         }

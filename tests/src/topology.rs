@@ -9,7 +9,8 @@ use std::{
 use anyhow::{Context as _, Result, anyhow};
 use serde_json::Value;
 
-use crate::netns::Netns;
+pub use crate::cni::Layout;
+use crate::{cni::Wiring, netns::Netns};
 
 /// The node's end of the pod's network: the gateway.
 pub const GATEWAY4: Ipv4Addr = Ipv4Addr::new(10, 88, 0, 1);
@@ -25,27 +26,19 @@ pub const POD6: Ipv6Addr = Ipv6Addr::new(0xfd00, 0x88, 0, 0, 0, 0, 0, 5);
 pub const PREFIX6: u8 = 64;
 /// An address of the node outside the pod's network: reached through a route only.
 pub const OUTSIDE4: Ipv4Addr = Ipv4Addr::new(198, 51, 100, 1);
+/// An address of the node outside the pod's network: reached through a route only.
+pub const OUTSIDE6: Ipv6Addr = Ipv6Addr::new(0x2001, 0xdb8, 0x51, 0, 0, 0, 0, 1);
 /// The node's end of the veth pair.
 pub const HOST_LINK: &str = "vethpod";
 /// The pod's end of the veth pair.
 pub const POD_LINK: &str = "eth0";
-
-/// How gateway and prefix meet.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Layout {
-    /// The CNI plugin `ptp`: the gateway is a /32 on link, and the pod's own prefix lies behind it.
-    #[default]
-    Ptp,
-    /// The CNI plugin `bridge`: the whole prefix is on link.
-    Subnet,
-}
 
 /// What the pod gets. Start from `Pod::default()` and change what the test is about.
 #[derive(Clone, Debug)]
 pub struct Pod {
     /// MTU of both ends of the veth pair.
     pub mtu: u32,
-    /// How gateway and prefix meet.
+    /// How addresses, gateway and prefix meet.
     pub layout: Layout,
     /// Whether it has an IPv4 address and default route.
     pub ipv4: bool,
@@ -121,6 +114,7 @@ impl Topology {
         pod.sysctl(&format!("ipv6/conf/{POD_LINK}/accept_dad"), "0")?;
         node.ip(&format!("link set {HOST_LINK} up"))?;
         node.ip(&format!("address add {OUTSIDE4}/32 dev lo"))?;
+        node.ip(&format!("address add {OUTSIDE6}/128 dev lo"))?;
         self.address_again()
     }
 
@@ -129,24 +123,10 @@ impl Topology {
         let Self { pod, spec, .. } = self;
         pod.ip(&format!("link set {POD_LINK} up"))?;
         if spec.ipv4 {
-            self.address(&Family {
-                gateway: GATEWAY4.to_string(),
-                pod: POD4.to_string(),
-                subnet: format!("{}/{PREFIX4}", Ipv4Addr::new(10, 88, 0, 0)),
-                prefix: PREFIX4,
-                host_prefix: 32,
-                flags: "",
-            })?;
+            self.apply(&spec.layout.ipv4())?;
         }
         if spec.ipv6 {
-            self.address(&Family {
-                gateway: GATEWAY6.to_string(),
-                pod: POD6.to_string(),
-                subnet: format!("fd00:88::/{PREFIX6}"),
-                prefix: PREFIX6,
-                host_prefix: 128,
-                flags: "nodad",
-            })?;
+            self.apply(&spec.layout.ipv6())?;
         }
         for (to, via) in &spec.routes {
             pod.ip(&format!("route add {to} via {via} dev {POD_LINK}"))?;
@@ -154,24 +134,16 @@ impl Topology {
         Ok(())
     }
 
-    fn address(&self, family: &Family) -> Result<()> {
-        let Self { node, pod, .. } = self;
-        let Family { gateway, pod: address, subnet, prefix, host_prefix, flags } = family;
-        match self.spec.layout {
-            Layout::Ptp => {
-                node.ip(&format!("address add {gateway}/{host_prefix} dev {HOST_LINK} {flags}"))?;
-                node.ip(&format!("route add {address}/{host_prefix} dev {HOST_LINK}"))?;
-                // The plugin replaces the connected route by one through the gateway.
-                pod.ip(&format!("address add {address}/{prefix} dev {POD_LINK} noprefixroute {flags}"))?;
-                pod.ip(&format!("route add {gateway}/{host_prefix} dev {POD_LINK}"))?;
-                pod.ip(&format!("route add {subnet} via {gateway} dev {POD_LINK} src {address}"))?;
-            }
-            Layout::Subnet => {
-                node.ip(&format!("address add {gateway}/{prefix} dev {HOST_LINK} {flags}"))?;
-                pod.ip(&format!("address add {address}/{prefix} dev {POD_LINK} {flags}"))?;
-            }
+    fn apply(&self, wiring: &Wiring) -> Result<()> {
+        for (key, value) in &wiring.sysctls {
+            self.node.sysctl(key, value)?;
         }
-        pod.ip(&format!("route add default via {gateway} dev {POD_LINK}"))?;
+        for arguments in &wiring.node {
+            self.node.ip(arguments)?;
+        }
+        for arguments in &wiring.pod {
+            self.pod.ip(arguments)?;
+        }
         Ok(())
     }
 
@@ -194,15 +166,6 @@ impl Topology {
     pub fn host_mac(&self) -> Result<String> {
         link_mac(&self.node, HOST_LINK)
     }
-}
-
-struct Family {
-    gateway: String,
-    pod: String,
-    subnet: String,
-    prefix: u8,
-    host_prefix: u8,
-    flags: &'static str,
 }
 
 /// MAC address of a link, as `ip` shows it.

@@ -110,9 +110,12 @@ fn reachable(address: IpNet, routes: &[Route]) -> IpNet {
 }
 
 /// The best route to each destination, without the subnets that the addresses imply, sorted so that a gateway's own
-/// route comes before the routes that use it.
+/// route comes before the routes that use it. Of IPv4 the guest gets the first address: the others imply nothing to it.
 fn usable_routes(addresses: &[IpNet], routes: &[Route]) -> Vec<Route> {
-    let implied = |r: &Route| r.gateway.is_none() && addresses.iter().any(|a| a.trunc() == r.destination);
+    let ipv4 = addresses.iter().find(|a| matches!(a, IpNet::V4(_)));
+    let told = |a: &IpNet| matches!(a, IpNet::V6(_)) || Some(a) == ipv4;
+    let implied =
+        |r: &Route| r.gateway.is_none() && addresses.iter().any(|a| told(a) && a.trunc() == r.destination);
     let mut usable: Vec<Route> = routes.iter().filter(|r| !implied(r)).copied().collect();
     usable.sort_by_key(|r| (r.destination, r.metric));
     usable.dedup_by_key(|r| r.destination);
@@ -352,6 +355,14 @@ mod tests {
         let guest = Guest::inherit(mac, &facts, &search);
         assert_eq!(guest.dns, Dns { servers: facts.dns.servers.clone(), search: vec!["lan".into()] });
         assert_eq!(guest.mtu, facts.link.mtu);
+    }
+
+    #[test]
+    fn the_subnet_of_an_address_that_the_guest_does_not_get_is_a_route() {
+        let first = route("10.0.0.0/24", None, 0);
+        let second = route("172.20.0.0/16", None, 0);
+        let guest = guest(&["10.0.0.9/24", "172.20.0.9/16"], &[first, second]);
+        assert_eq!(guest.routes, [second]);
     }
 
     #[test]

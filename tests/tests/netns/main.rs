@@ -10,6 +10,7 @@ mod again;
 mod attach;
 mod bad_pod;
 mod bystander;
+mod clients;
 mod crash;
 mod detach;
 mod foreign;

@@ -1,0 +1,20 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! Real DHCP clients in pods of every shape: what they end up with is what the pod has.
+
+mod case;
+mod differences;
+mod shapes;
+mod table;
+
+/// What the tests of this folder need beyond the others.
+#[macro_export]
+macro_rules! require_clients {
+    () => {
+        $crate::require_netns!();
+        netagent_tests::require!(netagent_tests::require::Need::Program("tcpdump", "tcpdump"));
+        for client in netagent_tests::client::Client::ALL {
+            let missing = netagent_tests::require::missing(client.needs());
+            assert!(missing.is_empty(), "this test cannot run here: {}", missing.join("; "));
+        }
+    };
+}

@@ -4,7 +4,7 @@
 use std::{fs, os::unix::fs::chown, process::Command, time::Duration};
 
 use anyhow::{Context as _, Result};
-use nix::{sys::signal::Signal, unistd::User};
+use nix::unistd::User;
 
 use super::{Ask, System};
 use crate::{poll, process::Process, resolver::Resolver, stand_in::GUEST_LINK};
@@ -77,8 +77,8 @@ pub(super) fn start(system: &System) -> Result<Vec<Process>> {
 
 pub(super) fn ask(system: &mut System, ask: Ask) -> Result<()> {
     match ask {
-        // Ending releases (`SendRelease`, on by default).
-        Ask::Release => system.end(Some(Signal::SIGTERM)),
+        // Without a carrier it takes its lease for lost, and gives it back (`SendRelease`, on by default).
+        Ask::Release => system.plug(false),
         Ask::Confirm => system.replug(),
         Ask::Renew | Ask::Rebind => {
             let mut command: Command = system.command("networkctl");

@@ -113,6 +113,7 @@ fn judge(ctx: &TcContext, direction: Direction, meta: Meta, port: &Port) -> Verd
     }
     let mut frame = frame::Frame::of(ctx);
     match direction {
+        Direction::FromVm if policy::is_plain(&frame, meta, port) => Verdict::Forward,
         Direction::FromVm => policy::from_vm(&mut frame, meta, port, maps::learned_address),
         Direction::ToVm => policy::to_vm(&mut frame, meta, port, maps::learned_address),
     }

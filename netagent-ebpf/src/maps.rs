@@ -28,9 +28,10 @@ static BUCKETS: Array<Bucket> = Array::with_max_entries(MAX_PORTS, 0);
 #[map]
 static LEARNED: Array<Learned> = Array::with_max_entries(MAX_PORTS, 0);
 
-/// 126 records: the token buckets bound what a port can add, and the agent drains it in microseconds.
+/// 2,015 records: all ports of a full node may boot within the milliseconds in which the agent has no CPU. What each may
+/// add over time its token bucket bounds.
 #[map]
-pub(crate) static PUNT: RingBuf = RingBuf::with_byte_size(256 * 1024, 0);
+pub(crate) static PUNT: RingBuf = RingBuf::with_byte_size(4096 * 1024, 0);
 
 #[inline(always)]
 pub(crate) fn slot() -> u32 {

@@ -57,6 +57,8 @@ pub async fn run(options: Options) -> Result<()> {
     );
 
     let mut punted = tokio::spawn(reconcile::serve_punted(ring, Arc::clone(&parts.dhcp)));
+    let tended = Arc::clone(&parts.dhcp);
+    tokio::spawn(async move { tended.tend().await });
     match ports.watch() {
         Ok(listening) => {
             tokio::spawn(async move {
@@ -67,6 +69,7 @@ pub async fn run(options: Options) -> Result<()> {
         // Ports go on without it; a look now and then is what there was before.
         Err(e) => warn!(error = chain(e), "changes in pods are noticed late"),
     }
+    tokio::spawn(ports.watch_files());
     let known = ports.adopt().await?;
     reconcile::sweep(&parts, &known)?;
     tokio::spawn(reconcile::release_others(parts));
@@ -99,7 +102,8 @@ pub async fn run(options: Options) -> Result<()> {
         ended = telemetry => Ok(ended?),
         ended = &mut punted => {
             error!("no guest is served any more");
-            ended.context("the task that serves the guests panicked")?.context("serve the guests")
+            let Err(e) = ended.context("the task that serves the guests panicked")?;
+            Err(e).context("serve the guests")
         }
     }
 }
@@ -155,13 +159,15 @@ fn parts(config: &Config, lacking: &[Feature]) -> Result<Parts> {
 /// Reads the ports for a scrape. Counters that cannot be read are left out of it.
 fn sampler(ports: Ports) -> impl Fn() -> Vec<PortSample> + Send + Sync {
     move || {
-        let sample = |port: PortLookup| PortSample {
-            state: port.status.state.as_str(),
-            counters: port
-                .status
-                .wired
-                .and_then(|wired| ports.parts().datapath.maps().counters(wired.slot).ok()),
-            id: port.id,
+        let Parts { datapath, dhcp, .. } = ports.parts();
+        let sample = |port: PortLookup| {
+            let slot = port.status.wired.map(|wired| wired.slot);
+            PortSample {
+                state: port.status.state.as_str(),
+                counters: slot.and_then(|slot| datapath.maps().counters(slot).ok()),
+                messages: slot.map(|slot| dhcp.dialogue(slot).messages).unwrap_or_default(),
+                id: port.id,
+            }
         };
         ports.list().into_iter().map(sample).collect()
     }

@@ -10,6 +10,8 @@ use std::{
 
 use serde::{Deserialize, Serialize};
 
+use crate::core::hand_off::LEASE_SECONDS;
+
 /// Read when it is there and no other file is named.
 pub const USUAL_FILE: &str = "/etc/netagent/netagent.toml";
 /// The socket that clients try.
@@ -26,7 +28,8 @@ pub struct Config {
     /// Where metrics and health are served over HTTP; nowhere when absent.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub metrics: Option<SocketAddr>,
-    /// How long a DHCP lease lasts. A guest asks again after half of it, and hears of changes then.
+    /// How long a DHCP lease lasts, where the port does not say otherwise. A guest asks again after half of it, and
+    /// hears of changes then.
     pub lease_seconds: u32,
     /// How often a port is compared with what it should be, when nothing else calls for it.
     pub resync_seconds: u32,
@@ -103,8 +106,7 @@ impl Config {
                 return bounds(key, path.display().to_string(), "an absolute path");
             }
         }
-        // Shorter ones would spend a guest's day on renewing; longer ones would never bring it a change.
-        if !(60..=31_536_000).contains(&self.lease_seconds) {
+        if !LEASE_SECONDS.contains(&self.lease_seconds) {
             return bounds("lease_seconds", self.lease_seconds.to_string(), "60 to 31536000");
         }
         if !(1..=3600).contains(&self.resync_seconds) {

@@ -8,7 +8,7 @@
 use netagent_common::{
     address::{V4, V6},
     counters::DropReason,
-    maps::Port,
+    maps::{Port, UNSERVED},
     policy::{self, Meta, Verdict},
     wire::{
         arp,
@@ -70,6 +70,12 @@ pub fn from_vm(data: &[u8]) {
     let mut after = frame.clone();
     let verdict = policy::from_vm(after.as_mut_slice(), meta, &port, || learned);
     assert_eq!(after.len(), frame.len());
+    if policy::is_plain(frame.as_slice(), meta, &port) {
+        assert!(
+            verdict == Verdict::Forward && after == frame,
+            "taken for plain, and the rules say {verdict:?}"
+        );
+    }
     match verdict {
         Verdict::Forward | Verdict::Claim(_) => {
             let seen = read(&after, !meta.tag.is_none());
@@ -164,7 +170,10 @@ fn leaves_as_the_port(kind: &str, port: &Port, learned: V6, verdict: Verdict, fr
         Seen::Ipv4 { at } => {
             let source = &frame[at + 12..at + 16];
             let dhcp = source == [0; 4] && frame[at + 9] == 17;
-            assert!(owns_v4(port, source) || dhcp && has_vlans(port), "{kind}: {source:?}");
+            assert!(
+                owns_v4(port, source) || dhcp && (has_vlans(port) || port.flags & UNSERVED != 0),
+                "{kind}: {source:?}"
+            );
             let first = (u16::from_be_bytes([frame[at + 6], frame[at + 7]]) & 0x1fff) == 0;
             let ports = at + usize::from(frame[at] & 15) * 4;
             if frame[at + 9] == 17 && first {

@@ -17,6 +17,8 @@ pub mod exchange;
 pub mod fact;
 pub mod flood;
 pub mod guest;
+#[cfg(feature = "hand-off")]
+pub mod hand_off_invariants;
 pub mod image;
 pub mod interrupt;
 pub mod invariants;

@@ -167,7 +167,7 @@ impl Tap {
     }
 
     /// One packet with its vnet header.
-    pub(crate) fn read(&self, buffer: &mut [u8]) -> io::Result<usize> {
+    pub fn read(&self, buffer: &mut [u8]) -> io::Result<usize> {
         (&self.file).read(buffer)
     }
 

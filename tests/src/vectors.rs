@@ -7,7 +7,7 @@ use std::{fs, path::Path, sync::LazyLock};
 
 use netagent_common::{
     address::{Mac, PrefixV4, PrefixV6, V4, V6},
-    maps::{ACTIVE, PEER, Port, PuntKind},
+    maps::{ACTIVE, PEER, Port, PuntKind, UNSERVED},
     policy::{Meta, Verdict},
     rule::Rule,
     wire::eth::Tag,
@@ -145,8 +145,16 @@ fn word(text: &str) -> Vec<u8> {
 pub const LEARNED: V6 = V6::new([0xfe, 0x80, 0, 0, 0, 0, 0, 0, 0x1c, 0xaf, 0xe0, 0, 0, 0, 0, 0x77]);
 
 /// The names of all ports.
-pub const PORTS: [&str; 7] =
-    ["own", "shared", "prefixes", "vlans", "ethertypes", "off", "shared without nd_target"];
+pub const PORTS: [&str; 8] = [
+    "own",
+    "shared",
+    "prefixes",
+    "vlans",
+    "ethertypes",
+    "off",
+    "shared without nd_target",
+    "shared unserved",
+];
 
 /// The port that the vectors are about: 10.88.0.5/24 and fd00:88::5, next hop fe80::1.
 pub fn port(kind: &str) -> Port {
@@ -172,6 +180,7 @@ pub fn port(kind: &str) -> Port {
         }
         "ethertypes" => port.allow_ethertype(0x88cc).unwrap(),
         "off" => port.guard_off = Rule::ALL_BITS,
+        "shared unserved" => port.flags |= UNSERVED,
         "shared without nd_target" => port.guard_off = Rule::NdTarget.bit(),
         other => panic!("no port `{other}`"),
     }

@@ -18,6 +18,12 @@ pub(crate) fn agent() -> Result<PathBuf> {
     executables.into_iter().next().context("cargo built no executable of netagent")
 }
 
+/// The same as it is shipped, where its own speed counts.
+pub(crate) fn optimised_agent() -> Result<PathBuf> {
+    let executables = executables(&["build", "--release", "--package", "netagent", "--bin", "netagent"])?;
+    executables.into_iter().next().context("cargo built no executable of netagent")
+}
+
 /// Agents that differ from [`agent`] as another version would, for tests of upgrades: the variable by which a test finds
 /// each, and its executable.
 pub(crate) fn other_agents() -> Result<[(&'static str, PathBuf); 2]> {

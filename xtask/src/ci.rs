@@ -77,13 +77,14 @@ fn deny() -> Result<Command> {
     xtask("deny")
 }
 
-/// That the bench builds, proves and counts; its figures are not looked at. Where it cannot run, CI fails.
+/// That the benches build, prove and count; their figures are not looked at. Where they cannot run, CI fails.
 fn bench_runs() -> Result<bool> {
     if let Err(reason) = Privilege::get().and_then(Privilege::warm_up) {
         Step::start("bench").end("SKIPPED", &reason);
         return Ok(!workspace::in_ci());
     }
-    passes("bench", xtask("bench")?.arg("--quick"))
+    let packets = passes("bench", xtask("bench")?.arg("--quick"))?;
+    Ok(passes("storm", xtask("bench")?.args(["--storm", "--quick"]))? && packets)
 }
 
 fn passes(name: &str, command: &mut Command) -> Result<bool> {

@@ -39,6 +39,9 @@ pub const ETHERTYPES: u32 = 1 << 6;
 /// and some stable kernels), so the program need not: a helper call costs more than all its comparisons.
 pub const PEER_SCRUBS: u32 = 1 << 7;
 
+/// [`Port::flags`]: the agent serves nobody here. What a guest asks of DHCP servers and routers goes to the network's own.
+pub const UNSERVED: u32 = 1 << 12;
+
 /// [`Port::flags`]: what the self-test of the path came to, a number in these bits; 0 before it was made. The programs
 /// do not read it: the agent finds it again after a restart.
 pub const SELF_TEST: u32 = 0xf << SELF_TEST_SHIFT;
@@ -56,7 +59,7 @@ pub struct Port {
     pub netns_dev: u64,
     /// `st_ino` of the network namespace.
     pub netns_ino: u64,
-    /// [`ACTIVE`], [`PEER`], [`OWNS_CLSACT`], [`SELF_TEST`] and which of the lists below are not empty.
+    /// [`ACTIVE`], [`PEER`], [`OWNS_CLSACT`], [`UNSERVED`], [`SELF_TEST`] and which of the lists below are not empty.
     pub flags: u32,
     /// The pod link, in the port's namespace.
     pub pod_ifindex: u32,

@@ -10,7 +10,7 @@ mod rewrite;
 mod to_vm;
 
 pub use from_pod::from_pod;
-pub use from_vm::from_vm;
+pub use from_vm::{from_vm, is_plain};
 pub use needs_skb::needs_skb;
 pub use to_vm::to_vm;
 

@@ -1,13 +1,16 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! Requests as they come in, checked field by field, as asks.
 
-use std::path::{Path, PathBuf};
+use std::{
+    net::IpAddr,
+    path::{Path, PathBuf},
+};
 
 use super::v1;
 use crate::{
     core::{
         guard::{self, GuardError, GuardSpec, RulesOff},
-        hand_off::HandOff,
+        hand_off::{HandOff, HandOffError},
         ids::{IdError, IfName},
         spec::{PortSpec, TapSpec},
     },
@@ -46,6 +49,17 @@ pub enum FieldError {
     /// Not a prefix.
     #[error("`{0}` is no prefix; give it as in 192.0.2.0/24 or 2001:db8::/64")]
     Prefix(String),
+    /// Not an address.
+    #[error("`{address}` is no address of {what}; give it as in 192.0.2.1 or 2001:db8::1")]
+    Address {
+        /// What it should be the address of.
+        what: &'static str,
+        /// The text.
+        address: String,
+    },
+    /// Something to lay over the pod's word.
+    #[error(transparent)]
+    HandOff(#[from] HandOffError),
     /// Nothing names a port.
     #[error("name a port by its id, or by --netns")]
     NoPort,
@@ -61,7 +75,6 @@ pub fn port_spec(request: &v1::AttachRequest) -> Result<PortSpec, FieldError> {
     if queues > MAX_QUEUES {
         return Err(FieldError::Queues(queues));
     }
-    let given = |text: &str| (!text.is_empty()).then(|| text.to_owned());
     Ok(PortSpec {
         netns: netns.path().to_owned(),
         netns_id: netns.id(),
@@ -80,7 +93,7 @@ pub fn port_spec(request: &v1::AttachRequest) -> Result<PortSpec, FieldError> {
             .transpose()?
             .unwrap_or_default(),
         guard: guard_spec(request)?,
-        hand_off: HandOff::default(),
+        hand_off: hand_off(request)?,
         resolv_conf: given(&request.resolv_conf).map(|p| absolute("resolv_conf", &p)).transpose()?,
         hostname: given(&request.hostname),
         wanted: true,
@@ -107,6 +120,37 @@ fn guard_spec(request: &v1::AttachRequest) -> Result<GuardSpec, FieldError> {
             .map(|n| u16::try_from(*n).map_err(|_| GuardError::EtherType(format!("{n:#x}")))?.try_into())
             .collect::<Result<_, _>>()?,
     })
+}
+
+fn hand_off(request: &v1::AttachRequest) -> Result<HandOff, FieldError> {
+    let addresses = |what, texts: &[String]| -> Result<Vec<IpAddr>, FieldError> {
+        let address =
+            |text: &String| text.parse().map_err(|_| FieldError::Address { what, address: text.clone() });
+        texts.iter().map(address).collect()
+    };
+    let private = |(code, value): (&u32, &Vec<u8>)| {
+        let narrow = u8::try_from(*code).map_err(|_| HandOffError::PrivateCode(*code))?;
+        Ok::<_, HandOffError>((narrow, value.clone()))
+    };
+    let number = |number: u32| (number != 0).then_some(number);
+    let hand_off = HandOff {
+        off: request.no_hand_off,
+        dns: addresses("a name server", &request.dns)?,
+        search: request.search.clone(),
+        domain: given(&request.domain),
+        ntp: addresses("an NTP server", &request.ntp)?,
+        mtu: number(request.mtu),
+        tftp_server: given(&request.tftp_server),
+        boot_file: given(&request.boot_file),
+        private_options: request.private_options.iter().map(private).collect::<Result<_, _>>()?,
+        lease_seconds: number(request.lease_seconds),
+    };
+    hand_off.check()?;
+    Ok(hand_off)
+}
+
+fn given(text: &str) -> Option<String> {
+    (!text.is_empty()).then(|| text.to_owned())
 }
 
 /// The name given, or the usual one.
@@ -136,5 +180,36 @@ mod tests {
         assert!(error(host).contains("is the node's own network namespace"));
         let missing = v1::AttachRequest { netns: "/run/netns/not-there".into(), ..request() };
         assert!(error(missing).contains("no network namespace at /run/netns/not-there"));
+    }
+
+    #[test]
+    fn what_is_laid_over_is_checked_field_by_field() {
+        let request = v1::AttachRequest::default;
+        let given = v1::AttachRequest {
+            dns: vec!["192.0.2.1".into(), "2001:db8::1".into()],
+            search: vec!["a domain?".into()],
+            mtu: 1400,
+            private_options: [(224, vec![1])].into(),
+            ..request()
+        };
+        let read = hand_off(&given).unwrap();
+        assert_eq!((read.dns.len(), read.mtu, read.lease_seconds), (2, Some(1400), None));
+        assert_eq!((read.private_options.get(&224), read.domain), (Some(&vec![1]), None));
+        assert_eq!(hand_off(&request()).unwrap(), HandOff::default());
+        for (expected, request) in [
+            (
+                "`ns1` is no address of a name server",
+                v1::AttachRequest { dns: vec!["ns1".into()], ..request() },
+            ),
+            ("`` is no address of an NTP server", v1::AttachRequest { ntp: vec!["".into()], ..request() }),
+            ("leases of 5 seconds", v1::AttachRequest { lease_seconds: 5, ..request() }),
+            (
+                "option 480 is not for private use",
+                v1::AttachRequest { private_options: [(480, vec![1])].into(), ..request() },
+            ),
+        ] {
+            let error = hand_off(&request).unwrap_err().to_string();
+            assert!(error.contains(expected), "{error} should say {expected}");
+        }
     }
 }

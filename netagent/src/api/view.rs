@@ -5,7 +5,7 @@ use netagent_common::counters::{Count, DropReason, PortCounters};
 
 use super::v1;
 use crate::{
-    core::{guard::GuardSpec, guest::Guest},
+    core::{guard::GuardSpec, guest::Guest, hand_off::to_hex},
     datapath::DatapathError,
     reconcile::{Parts, PortLookup, Wired},
 };
@@ -45,7 +45,10 @@ fn fill(port: &mut v1::Port, parts: &Parts, wired: &Wired) -> Result<(), Datapat
         tap.ifindex = wired.tap_ifindex;
         tap.mtu = link.mtu;
     }
-    port.guest = Some(guest(&wired.desired.guest));
+    let lease = parts.dhcp.lease(wired.slot);
+    let seconds = lease.as_ref().map(|lease| u32::try_from(lease.lease_time.as_secs()).unwrap_or(u32::MAX));
+    let own = wired.desired.guest.hand_off.lease_seconds;
+    port.guest = Some(guest(&wired.desired.guest, own.or(seconds).unwrap_or_default()));
     port.datapath = Some(v1::Datapath {
         tier: wired.desired.tier.to_string(),
         hook: wired.hook.to_string(),
@@ -55,7 +58,7 @@ fn fill(port: &mut v1::Port, parts: &Parts, wired: &Wired) -> Result<(), Datapat
     port.counters = Some(counters(&parts.datapath.maps().counters(wired.slot)?));
     let dialogue = parts.dhcp.dialogue(wired.slot);
     port.dhcp = Some(v1::Dhcp {
-        lease: parts.dhcp.lease(wired.slot).map_or_else(String::new, |lease| {
+        lease: lease.map_or_else(String::new, |lease| {
             format!("{} for {} s", lease.address, lease.lease_time.as_secs())
         }),
         last: dialogue.last,
@@ -64,7 +67,8 @@ fn fill(port: &mut v1::Port, parts: &Parts, wired: &Wired) -> Result<(), Datapat
     Ok(())
 }
 
-fn guest(guest: &Guest) -> v1::Guest {
+fn guest(guest: &Guest, lease_seconds: u32) -> v1::Guest {
+    let told = &guest.hand_off;
     v1::Guest {
         mac: guest.mac.to_string(),
         addresses: guest.addresses.iter().map(ToString::to_string).collect(),
@@ -82,6 +86,22 @@ fn guest(guest: &Guest) -> v1::Guest {
             search: guest.dns.search.clone(),
         }),
         hostname: guest.hostname.clone().unwrap_or_default(),
+        routers: guest
+            .routers
+            .iter()
+            .map(|r| v1::Router {
+                link_local: r.link_local.to_string(),
+                default_route: r.default,
+                routes: r.routes.iter().map(ToString::to_string).collect(),
+            })
+            .collect(),
+        mtu: guest.mtu,
+        domain: told.domain.clone().unwrap_or_default(),
+        ntp: told.ntp.iter().map(ToString::to_string).collect(),
+        tftp_server: told.tftp_server.clone().unwrap_or_default(),
+        boot_file: told.boot_file.clone().unwrap_or_default(),
+        private_options: told.private_options.iter().map(|(code, v)| ((*code).into(), to_hex(v))).collect(),
+        lease_seconds,
     }
 }
 

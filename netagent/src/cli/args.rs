@@ -6,6 +6,7 @@ use std::{net::SocketAddr, path::PathBuf};
 use anyhow::{Context as _, Result};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+use super::hand_off::{HandOffArgs, LeaseArgs};
 use crate::{
     api::v1,
     core::{
@@ -76,6 +77,8 @@ pub(super) struct RunArgs {
     /// Attach this namespace at start, with default settings. Can be given again.
     #[arg(long, value_name = "NETNS")]
     pub(super) attach: Vec<PathBuf>,
+    #[command(flatten)]
+    pub(super) lease: LeaseArgs,
     /// What to log, as in `info` or `netagent=debug`.
     #[arg(long, value_name = "FILTER", env = "NETAGENT_LOG", default_value = "info")]
     pub(super) log: String,
@@ -156,6 +159,8 @@ pub(super) struct AttachArgs {
     /// Host name for the guest [default: the pod's own, where it is found].
     #[arg(long, value_name = "NAME")]
     hostname: Option<String>,
+    #[command(flatten)]
+    hand_off: HandOffArgs,
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
@@ -195,12 +200,22 @@ impl AttachArgs {
             uid: self.owner.map(|o| o.uid),
             gid: self.owner.and_then(|o| o.gid),
             tier: self.tier.to_string(),
+            no_hand_off: self.hand_off.no_hand_off,
             resolv_conf: self.resolv_conf.as_deref().map(absolute).transpose()?.unwrap_or_default(),
             hostname: self.hostname.clone().unwrap_or_default(),
             guard_off: self.guard_off.clone(),
             allowed_prefixes: self.allow_prefix.clone(),
             allowed_vlans: self.allow_vlan.iter().map(|id| id.get().into()).collect(),
             allowed_ethertypes: self.allow_ethertype.iter().map(|t| t.get().into()).collect(),
+            dns: self.hand_off.dns.iter().map(ToString::to_string).collect(),
+            search: self.hand_off.search.clone(),
+            domain: self.hand_off.domain.clone().unwrap_or_default(),
+            ntp: self.hand_off.ntp.iter().map(ToString::to_string).collect(),
+            mtu: self.hand_off.mtu.unwrap_or_default(),
+            tftp_server: self.hand_off.tftp_server.clone().unwrap_or_default(),
+            boot_file: self.hand_off.boot_file.clone().unwrap_or_default(),
+            private_options: self.hand_off.private_options()?,
+            lease_seconds: self.hand_off.lease.seconds().unwrap_or_default(),
         })
     }
 }

@@ -2,6 +2,7 @@
 //! The command line: one verb, one call, a table for people or JSON for programs.
 
 mod args;
+mod hand_off;
 mod show;
 mod table;
 
@@ -114,6 +115,7 @@ fn config(args: &RunArgs, socket: Option<&Path>) -> Result<Config> {
         config.bpffs.clone_from(bpffs);
     }
     config.metrics = args.metrics.or(config.metrics);
+    config.lease_seconds = args.lease.seconds().unwrap_or(config.lease_seconds);
     config.check()?;
     Ok(config)
 }

@@ -1,17 +1,17 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! What a port should be: the ask, met with what the pod is and what the kernel can do.
 
-use std::net::IpAddr;
-
 use ipnet::IpNet;
 use netagent_common::{
     address::{Mac, V4, V6},
-    maps::{self, ACTIVE, MAX_IPV4, MAX_IPV6, OWNS_CLSACT, PEER, PEER_SCRUBS},
+    maps::{self, ACTIVE, MAX_IPV4, MAX_IPV6, OWNS_CLSACT, PEER, PEER_SCRUBS, UNSERVED},
+    rule::Rule,
 };
 
 use super::{
     guard::{GuardError, GuardSpec},
-    guest::Guest,
+    guest::{self, Guest},
+    hand_off::HandOffError,
     ids::{IfName, MacAddr, NetnsId, PortId},
     pod::{PodFacts, PodLink},
     question::Question,
@@ -62,7 +62,7 @@ pub enum SpecError {
     LinkDown(IfName),
     /// No identity to lend.
     #[error(
-        "pod link {0} has no address to hand to the guest; give it one, or name the right link with --pod-link"
+        "pod link {0} has no address to hand to the guest; give it one, name the right link with --pod-link, or say --no-hand-off where the guest brings its own"
     )]
     NoAddress(IfName),
     /// More addresses than a port entry holds.
@@ -89,6 +89,9 @@ pub enum SpecError {
     /// The exceptions from the guard do not fit.
     #[error(transparent)]
     Guard(#[from] GuardError),
+    /// What is laid over the pod's word does not fit it.
+    #[error(transparent)]
+    HandOff(#[from] HandOffError),
     /// The tier cannot be had.
     #[error(transparent)]
     Tier(#[from] TierError),
@@ -108,7 +111,7 @@ impl DesiredPort {
         if !link.up {
             return Err(SpecError::LinkDown(name()));
         }
-        if facts.addresses.is_empty() {
+        if facts.addresses.is_empty() && !spec.hand_off.off {
             return Err(SpecError::NoAddress(name()));
         }
         let v4 = facts.addresses.iter().filter(|a| matches!(a, IpNet::V4(_))).count();
@@ -125,6 +128,7 @@ impl DesiredPort {
         }
         spec.guard.fits()?;
         let (tier, tier_reason) = tier::choose(spec.tier, link, kernel)?;
+        let guest = Guest::inherit(mac, facts, &spec.hand_off);
         Ok(Self {
             id: spec.id(),
             netns_id: spec.netns_id,
@@ -132,14 +136,10 @@ impl DesiredPort {
             pod_mac,
             tap: spec.tap.clone(),
             guard: spec.guard.clone(),
-            guest: Guest::inherit(mac, facts, &spec.hand_off),
+            warnings: warnings(spec, facts, &guest),
+            guest,
             tier,
             tier_reason,
-            warnings: facts
-                .rules
-                .iter()
-                .map(|rules| format!("the guest's packets do not pass {rules}"))
-                .collect(),
             hook: kernel.hook(),
             peer_scrubs: kernel.peer_scrubs,
         })
@@ -178,7 +178,8 @@ impl DesiredPort {
         entry.flags = ACTIVE
             | if self.tier == Tier::Peer { PEER } else { 0 }
             | if self.peer_scrubs { PEER_SCRUBS } else { 0 }
-            | if owns_clsact { OWNS_CLSACT } else { 0 };
+            | if owns_clsact { OWNS_CLSACT } else { 0 }
+            | if self.guest.hand_off.off { UNSERVED } else { 0 };
         entry.pod_ifindex = self.pod_link.ifindex;
         entry.tap_ifindex = tap_ifindex;
         entry.mtu = self.pod_link.mtu;
@@ -189,6 +190,9 @@ impl DesiredPort {
         entry.pod_mac = Mac::new(self.pod_mac.0);
         entry.link_local = entry.guest_mac.link_local();
         self.guard.write(&mut entry);
+        if !has_identity(&self.guest.addresses, &self.guard) {
+            entry.guard_off |= ADDRESS_RULES.iter().fold(0, |bits, rule| bits | rule.bit());
+        }
         self.write_addresses(&mut entry);
         self.write_next_hops(&mut entry);
         entry
@@ -217,22 +221,45 @@ impl DesiredPort {
         }
     }
 
-    /// The link-local gateways, which the guest must not pass itself off as. The default route's comes last in the
-    /// guest's order and matters most, so it is written first.
+    /// The routers' link-local addresses, which the guest must not pass itself off as. The default route's matters most
+    /// and comes first.
     fn write_next_hops(&self, entry: &mut maps::Port) {
-        let mut hops: Vec<V6> = Vec::new();
-        for route in self.guest.routes.iter().rev() {
-            if let Some(IpAddr::V6(gateway)) = route.gateway {
-                let hop = V6::new(gateway.octets());
-                if hop.is_link_local() && !hops.contains(&hop) {
-                    hops.push(hop);
-                }
-            }
-        }
-        for (place, hop) in entry.ipv6_neighbours.iter_mut().zip(hops) {
-            *place = hop;
+        for (place, router) in entry.ipv6_neighbours.iter_mut().zip(&self.guest.routers) {
+            *place = V6::new(router.link_local.octets());
         }
     }
+}
+
+/// The rules that hold a guest to its addresses.
+const ADDRESS_RULES: [Rule; 5] =
+    [Rule::SourceIpv4, Rule::SourceIpv6, Rule::ArpSender, Rule::NdTarget, Rule::Destination];
+
+/// Whether there are addresses to hold the guest to: the pod link's, or prefixes that were allowed.
+fn has_identity(addresses: &[IpNet], guard: &GuardSpec) -> bool {
+    !addresses.is_empty() || !guard.prefixes.is_empty()
+}
+
+/// What people should know though it works.
+fn warnings(spec: &PortSpec, facts: &PodFacts, guest: &Guest) -> Vec<String> {
+    let rules = facts.rules.iter().map(|rules| format!("the guest's packets do not pass {rules}"));
+    let routers = guest::unknown_gateways(facts).into_iter().map(|gateway| {
+        format!(
+            "no link-local address of the IPv6 gateway {gateway} answers, so no router advertisement gives the guest \
+             the routes through it; see that the gateway is up and has a link-local address, or set them in the guest"
+        )
+    });
+    let identity = (!has_identity(&facts.addresses, &spec.guard)).then(|| {
+        format!(
+            "{} has no address, so the guest is held to its MAC alone; hold it to prefixes with --allow-prefix",
+            facts.link.ifname
+        )
+    });
+    let bent = spec
+        .hand_off
+        .mtu
+        .filter(|mtu| *mtu != guest.mtu)
+        .map(|mtu| format!("the guest is told mtu {} instead of {mtu}, as the pod is now", guest.mtu));
+    rules.chain(routers).chain(identity).chain(bent).collect()
 }
 
 /// The port that an entry belongs to, or `None` for a slot that is free or holds no valid name.
@@ -281,6 +308,7 @@ pub(crate) mod tests {
             dns: Dns { servers: vec!["10.96.0.10".parse().unwrap()], search: vec!["cluster.local".into()] },
             hostname: Some("vm".into()),
             rules: Vec::new(),
+            routers: Default::default(),
         }
     }
 
@@ -350,12 +378,47 @@ pub(crate) mod tests {
     }
 
     #[test]
+    fn a_link_without_an_address_is_wired_when_nothing_is_to_be_handed_off() {
+        let (mut spec, mut facts) = (spec(), facts());
+        facts.addresses.clear();
+        facts.routes.clear();
+        spec.hand_off.off = true;
+        let port = DesiredPort::new(&spec, &facts, KERNEL).unwrap();
+        let entry = port.entry(7, false);
+        assert_eq!(entry.flags & UNSERVED, UNSERVED);
+        assert!(ADDRESS_RULES.iter().all(|rule| !entry.holds_to(*rule)));
+        assert!(entry.holds_to(Rule::SourceMac) && entry.holds_to(Rule::DhcpServer));
+        assert!(port.warnings[0].contains("eth0 has no address"), "{:?}", port.warnings);
+
+        // Prefixes are an identity to hold it to, and so are addresses that the guest is not told.
+        spec.guard.prefixes = ["192.0.2.0/24".parse().unwrap()].into();
+        let held = DesiredPort::new(&spec, &facts, KERNEL).unwrap();
+        assert_eq!((held.entry(7, false).guard_off, held.warnings.len()), (0, 0));
+        let (spec, facts) = (PortSpec { guard: GuardSpec::default(), ..spec }, self::facts());
+        let entry = DesiredPort::new(&spec, &facts, KERNEL).unwrap().entry(7, false);
+        assert_eq!((entry.guard_off, entry.flags & UNSERVED), (0, UNSERVED));
+    }
+
+    #[test]
     fn rules_that_no_tier_passes_are_warned_of() {
         let mut facts = facts();
         facts.rules = vec!["nftables table ip istio".into()];
         let port = DesiredPort::new(&spec(), &facts, KERNEL).unwrap();
         assert_eq!(port.warnings, ["the guest's packets do not pass nftables table ip istio"]);
         assert_eq!(port.tier, Tier::Peer);
+    }
+
+    #[test]
+    fn a_smaller_mtu_is_the_guest_s_alone() {
+        let mut spec = spec();
+        spec.hand_off.mtu = Some(1300);
+        let mut facts = facts();
+        let port = DesiredPort::new(&spec, &facts, KERNEL).unwrap();
+        assert_eq!((port.guest.mtu, port.entry(7, false).mtu, port.warnings.len()), (1300, 1450, 0));
+        facts.link.mtu = 1290;
+        let port = DesiredPort::new(&spec, &facts, KERNEL).unwrap();
+        assert_eq!((port.guest.mtu, port.entry(7, false).mtu), (1290, 1290));
+        assert_eq!(port.warnings, ["the guest is told mtu 1290 instead of 1300, as the pod is now"]);
     }
 
     #[test]
@@ -371,6 +434,26 @@ pub(crate) mod tests {
         assert_eq!(entry.link_local, entry.guest_mac.link_local());
         assert_eq!((entry.guard_off, entry.ipv6_neighbours[0]), (0, V6::UNSPECIFIED));
         assert_eq!(entry_id(&bytemuck::Zeroable::zeroed()), None);
+    }
+
+    #[test]
+    fn a_router_that_was_found_is_kept_from_the_guest_and_one_that_was_not_is_warned_of() {
+        let mut facts = facts();
+        let gateway = "fd00::1".parse().unwrap();
+        facts.routes.push(Route {
+            destination: "::/0".parse().unwrap(),
+            gateway: Some(std::net::IpAddr::V6(gateway)),
+            metric: 0,
+        });
+        let port = DesiredPort::new(&spec(), &facts, KERNEL).unwrap();
+        assert!(port.warnings.len() == 1 && port.warnings[0].contains("fd00::1"), "{:?}", port.warnings);
+        assert_eq!(port.entry(7, false).ipv6_neighbours[0], V6::UNSPECIFIED);
+
+        facts.routers.insert(gateway, "fe80::1".parse().unwrap());
+        let port = DesiredPort::new(&spec(), &facts, KERNEL).unwrap();
+        assert_eq!(port.warnings, Vec::<String>::new());
+        let hop = port.entry(7, false).ipv6_neighbours[0];
+        assert_eq!(std::net::Ipv6Addr::from(hop.octets()), "fe80::1".parse::<std::net::Ipv6Addr>().unwrap());
     }
 
     #[test]

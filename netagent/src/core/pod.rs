@@ -1,7 +1,10 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! What discovery finds in a pod: its link, addresses, routes, DNS and host name.
 
-use std::net::IpAddr;
+use std::{
+    collections::BTreeMap,
+    net::{IpAddr, Ipv6Addr},
+};
 
 use ipnet::IpNet;
 
@@ -25,6 +28,8 @@ pub struct PodFacts {
     pub hostname: Option<String>,
     /// Netfilter rules of the pod's namespace, a text for each table; the guest's packets pass none of them.
     pub rules: Vec<String>,
+    /// Global IPv6 gateways whose link-local address is known, with it.
+    pub routers: BTreeMap<Ipv6Addr, Ipv6Addr>,
 }
 
 /// The interface that the CNI put into the pod.

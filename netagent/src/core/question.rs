@@ -6,15 +6,13 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use etherparse::{ArpEthIpv4Packet, ArpOperation, ArpPacket, NetSlice, PacketBuilder, SlicedPacket};
 
-use super::{guest::Guest, ids::MacAddr};
+use super::{
+    guest::Guest,
+    ids::MacAddr,
+    neighbour::{self, Heard},
+};
 
 const BROADCAST: [u8; 6] = [0xff; 6];
-/// RFC 4861, sections 4.3, 4.4 and 4.6.1.
-const NEIGHBOUR_SOLICITATION: u8 = 135;
-const NEIGHBOUR_ADVERTISEMENT: u8 = 136;
-const SOURCE_LINK_LAYER_ADDRESS: [u8; 2] = [1, 1];
-/// RFC 4861, section 7.1: neighbour discovery from behind a router is not believed.
-const HOP_LIMIT: u8 = 255;
 
 /// A question of the guest for the gateway's MAC.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -53,8 +51,7 @@ impl Question {
 
     /// The frame, from its Ethernet header on.
     pub fn frame(&self) -> Vec<u8> {
-        let mut frame = Vec::with_capacity(86);
-        let written = match self.ends {
+        match self.ends {
             Ends::V4 { guest, gateway } => {
                 let operation = ArpOperation::REQUEST;
                 let arp = ArpEthIpv4Packet {
@@ -64,38 +61,28 @@ impl Question {
                     target_mac: [0; 6],
                     target_ipv4: gateway.octets(),
                 };
-                PacketBuilder::ethernet2(self.mac.0, BROADCAST).arp(ArpPacket::from(arp)).write(&mut frame)
+                let mut frame = Vec::with_capacity(42);
+                let builder = PacketBuilder::ethernet2(self.mac.0, BROADCAST).arp(ArpPacket::from(arp));
+                let written = builder.write(&mut frame);
+                debug_assert!(written.is_ok(), "a vector takes every byte");
+                frame
             }
-            Ends::V6 { guest, gateway } => {
-                let [.., a, b, c] = gateway.octets();
-                // RFC 4291, section 2.7.1, and RFC 2464, section 7: the group of those whose address ends so.
-                let group = [0xff, 2, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1, 0xff, a, b, c];
-                let mut body = gateway.octets().to_vec();
-                body.extend(SOURCE_LINK_LAYER_ADDRESS);
-                body.extend(self.mac.0);
-                PacketBuilder::ethernet2(self.mac.0, [0x33, 0x33, 0xff, a, b, c])
-                    .ipv6(guest.octets(), group, HOP_LIMIT)
-                    .icmpv6_raw(NEIGHBOUR_SOLICITATION, 0, [0; 4])
-                    .write(&mut frame, &body)
-            }
-        };
-        debug_assert!(written.is_ok(), "a vector takes every byte");
-        frame
+            Ends::V6 { guest, gateway } => neighbour::solicitation(self.mac, guest, gateway),
+        }
     }
 
     /// Whether a frame that came out of the tap is the gateway's answer.
     pub fn is_answered_by(&self, frame: &[u8]) -> bool {
-        let Ok(packet) = SlicedPacket::from_ethernet(frame) else { return false };
-        match (self.ends, &packet.net) {
-            (Ends::V4 { gateway, .. }, Some(NetSlice::Arp(arp))) => {
-                arp.operation() == ArpOperation::REPLY && arp.sender_protocol_addr() == gateway.octets()
+        match self.ends {
+            Ends::V4 { gateway, .. } => {
+                let packet = SlicedPacket::from_ethernet(frame);
+                let net = packet.as_ref().ok().and_then(|packet| packet.net.as_ref());
+                matches!(net, Some(NetSlice::Arp(arp)) if arp.operation() == ArpOperation::REPLY
+                    && arp.sender_protocol_addr() == gateway.octets())
             }
-            (Ends::V6 { gateway, .. }, Some(NetSlice::Ipv6(ip))) => {
-                let message = ip.payload().payload;
-                message.first() == Some(&NEIGHBOUR_ADVERTISEMENT)
-                    && message.get(8..24) == Some(&gateway.octets())
+            Ends::V6 { gateway, .. } => {
+                matches!(neighbour::hear(frame), Some(Heard::Neighbour { target, .. }) if target == gateway)
             }
-            _ => false,
         }
     }
 }
@@ -151,14 +138,7 @@ mod tests {
         assert!(!v4().is_answered_by(&v4().frame()) && !v4().is_answered_by(&[0; 9]));
 
         let advertisement = |of: &str| {
-            let of: Ipv6Addr = of.parse().unwrap();
-            let mut frame = Vec::new();
-            PacketBuilder::ethernet2([2, 0, 0, 0, 0, 7], v6().mac.0)
-                .ipv6(of.octets(), "fd00::9".parse::<Ipv6Addr>().unwrap().octets(), HOP_LIMIT)
-                .icmpv6_raw(NEIGHBOUR_ADVERTISEMENT, 0, [0x60, 0, 0, 0])
-                .write(&mut frame, &of.octets())
-                .unwrap();
-            frame
+            neighbour::tests::advertisement(MacAddr([2, 0, 0, 0, 0, 7]), of.parse().unwrap(), None)
         };
         assert!(v6().is_answered_by(&advertisement("fe80::1")));
         assert!(!v6().is_answered_by(&advertisement("fe80::2")) && !v6().is_answered_by(&v6().frame()));

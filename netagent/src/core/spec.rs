@@ -128,7 +128,7 @@ pub(crate) mod tests {
     fn a_field_of_another_version_is_passed_over() {
         let mut value = serde_json::to_value(spec()).unwrap();
         value["from_the_future"] = true.into();
-        for later in ["netns_cookie", "guard"] {
+        for later in ["netns_cookie", "guard", "hand_off"] {
             value.as_object_mut().unwrap().remove(later);
         }
         let read: PortSpec = serde_json::from_value(value).unwrap();
@@ -140,6 +140,8 @@ pub(crate) mod tests {
         let mut other = spec();
         other.hostname = None;
         other.tier = TierChoice::Plain;
+        other.hand_off.mtu = Some(1400);
+        other.hand_off.lease_seconds = Some(300);
         assert_eq!(spec().conflict_with(&other), None);
         other.tap.queues = 4;
         other.tap.uid = None;

@@ -13,7 +13,10 @@ use aya::{
 use tracing::{debug, warn};
 
 use super::{DatapathError, Pins, maps};
-use crate::core::{program::Program, tier::KernelFeatures};
+use crate::{
+    core::{program::Program, tier::KernelFeatures},
+    sys::locked_memory,
+};
 
 static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/netagent-bpf"));
 
@@ -73,6 +76,11 @@ impl Default for Object {
 impl Object {
     /// Reads the kernel's BTF; a kernel without it loads the object as well.
     pub fn new() -> Self {
+        if KernelVersion::current().is_ok_and(|version| version < KernelVersion::new(5, 11, 0))
+            && let Err(error) = locked_memory::lift_limit()
+        {
+            warn!(%error, "cannot lift the limit on locked memory: this kernel may refuse maps");
+        }
         Self { btf: Btf::from_sys_fs().ok() }
     }
 

@@ -30,17 +30,26 @@ impl PuntRing {
     ///
     /// # Errors
     /// When the ring cannot be watched any more.
-    pub async fn drain(&mut self, mut take: impl FnMut(&Punted)) -> Result<(), DatapathError> {
+    pub async fn drain(&mut self, take: impl FnMut(&Punted)) -> Result<(), DatapathError> {
         let mut ready = self.ready.readable().await.map_err(DatapathError::Watch)?;
-        while let Some(record) = self.ring.next() {
-            if record.len() == size_of::<Punted>() {
-                take(&bytemuck::pod_read_unaligned(&record));
-            } else {
-                tracing::error!(length = record.len(), "skipped a punt record of another layout");
-            }
-        }
+        empty(&mut self.ring, take);
         // Only after the ring was seen empty: what comes later wakes this task again.
         ready.clear_ready();
         Ok(())
+    }
+
+    /// Gives the frames that are there to `take`, without waiting.
+    pub fn drain_now(&mut self, take: impl FnMut(&Punted)) {
+        empty(&mut self.ring, take);
+    }
+}
+
+fn empty(ring: &mut RingBuf<MapData>, mut take: impl FnMut(&Punted)) {
+    while let Some(record) = ring.next() {
+        if record.len() == size_of::<Punted>() {
+            take(&bytemuck::pod_read_unaligned(&record));
+        } else {
+            tracing::error!(length = record.len(), "skipped a punt record of another layout");
+        }
     }
 }

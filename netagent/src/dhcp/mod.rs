@@ -3,10 +3,13 @@
 //!
 //! The servers are functions of a lease and a frame; [`Service`] knows who is served and sends the answers.
 
-mod announce;
 mod lease;
+mod names;
 mod path_mtu;
+pub mod ra;
 mod service;
 pub mod v4;
+pub mod v6;
 
-pub use service::{Dialogue, Served, Service};
+pub use names::{NameDefect, NameUse, UnusableName};
+pub use service::{Dialogue, Inbox, Outlet, Punt, Served, Service, Tap};

@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! Reads what the pod is: its link and what stands around it, addresses, routes, DNS and host name.
 
-use std::io;
+use std::{collections::BTreeMap, io};
 
 use crate::{
     core::{
         ids::IfName,
-        pod::{HostPeer, PodFacts, PodLink},
+        pod::{Dns, HostPeer, PodFacts, PodLink},
         program::{Program, Side},
         spec::PortSpec,
         tier::TierChoice,
@@ -74,9 +74,15 @@ pub(super) async fn discover(
     Ok(PodFacts {
         addresses: netlink.global_addresses(link.ifindex).await?,
         routes: netlink.routes(link.ifindex).await?,
-        dns: pod_files::dns(&spec.netns, spec.resolv_conf.as_deref()).await?,
+        dns: if spec.hand_off.replaces_dns() {
+            Dns::default()
+        } else {
+            pod_files::dns(&spec.netns, spec.resolv_conf.as_deref()).await?
+        },
         hostname: pod_files::hostname(&spec.netns, spec.hostname.as_deref()).await?,
         rules: rules(&inside.netns).await?,
+        // Who they are is asked on the link, and not at every look.
+        routers: BTreeMap::new(),
         link: PodLink {
             xdp: match spec.tier {
                 TierChoice::Xdp => Some(xdp_ground(parts, inside, spec, &link).await?),

@@ -1,10 +1,13 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! One pass over one port: look, plan, do, and look again until there is nothing left to do.
 
+use ipnet::IpNet;
+
 use super::{
     Applier, Parts, PassError,
     discover::discover,
     observe::{Inside, observe},
+    routers::KnownRouters,
 };
 use crate::{
     core::{
@@ -12,7 +15,7 @@ use crate::{
         observed::{Observed, ObservedProgram, ObservedTap},
         plan::{Step, plan},
         spec::PortSpec,
-        tier::Hook,
+        tier::{Hook, TierChoice},
     },
     netlink::Netlink,
     sys::{netns::Netns, netns_cookie},
@@ -49,6 +52,7 @@ pub struct Session<'a> {
     parts: &'a Parts,
     spec: &'a PortSpec,
     inside: Option<Inside>,
+    routers: KnownRouters,
     touched: bool,
 }
 
@@ -68,15 +72,23 @@ impl<'a> Session<'a> {
     /// # Errors
     /// When the namespace is there and cannot be entered.
     pub async fn open(parts: &'a Parts, spec: &'a PortSpec) -> Result<Self, PassError> {
+        let session = |inside| Self { parts, spec, inside, routers: KnownRouters::default(), touched: false };
         let netns = match Netns::open_pod(&spec.netns) {
             Ok(netns) => netns,
-            Err(e) if e.is_gone() => return Ok(Self { parts, spec, inside: None, touched: false }),
+            Err(e) if e.is_gone() => return Ok(session(None)),
             Err(e) => return Err(e.into()),
         };
         let same_number = netns.id() == spec.netns_id;
         let same = same_number && (spec.netns_cookie.is_none() || cookie(&netns).await? == spec.netns_cookie);
         let inside = if same { Some(Inside { netlink: Netlink::open(&netns).await?, netns }) } else { None };
-        Ok(Self { parts, spec, inside, touched: false })
+        Ok(session(inside))
+    }
+
+    /// With what is known of the pod's routers, which it adds to.
+    #[must_use]
+    pub(super) fn knowing(mut self, routers: KnownRouters) -> Self {
+        self.routers = routers;
+        self
     }
 
     /// Looks at the port and plans.
@@ -84,14 +96,27 @@ impl<'a> Session<'a> {
     /// # Errors
     /// When something cannot be read, the pod cannot have the port, or something else is in the way.
     pub async fn look(&self) -> Result<Look, PassError> {
-        let desired = match &self.inside {
+        let facts = match &self.inside {
             Some(inside) if self.spec.wanted => {
-                let facts = discover(self.parts, inside, self.spec).await?;
-                Some(DesiredPort::new(self.spec, &facts, self.parts.datapath.features())?)
+                let mut facts = discover(self.parts, inside, self.spec).await?;
+                self.routers.find(inside, &mut facts).await;
+                Some(facts)
             }
             _ => None,
         };
-        let observed = observe(self.parts, self.spec, self.inside.as_ref()).await?;
+        let observed = observe(self.parts, self.spec, self.inside.as_ref()).await;
+        let desired = match facts {
+            Some(mut facts) => {
+                if let (TierChoice::Xdp, Ok(Observed { entry: Some((_, entry)), .. })) =
+                    (self.spec.tier, &observed)
+                {
+                    self.routers.recall(&mut facts, entry);
+                }
+                Some(DesiredPort::new(self.spec, &facts, self.parts.datapath.features())?)
+            }
+            None => None,
+        };
+        let observed = observed?;
         let heed = |desired: DesiredPort| {
             let outcome = observed.self_test(desired.pod_link.ifindex);
             desired.heed(self.spec.tier, outcome)
@@ -160,8 +185,27 @@ impl<'a> Session<'a> {
 ///
 /// # Errors
 /// When the namespace cannot be entered.
-pub(super) async fn cookie(netns: &Netns) -> Result<Option<u64>, PassError> {
+async fn cookie(netns: &Netns) -> Result<Option<u64>, PassError> {
     netns.run(netns_cookie::of_this_thread).await?.map_err(PassError::Cookie)
+}
+
+/// Completes an ask with what only its namespace can tell, and checks it against that: the cookie, and whether the
+/// guest's MTU suits the pod link. A link that is not there is for the pass to report.
+///
+/// # Errors
+/// When the namespace cannot be read, or the ask does not fit it.
+pub(super) async fn meet(netns: &Netns, spec: &mut PortSpec) -> Result<(), PassError> {
+    spec.netns_cookie = cookie(netns).await?;
+    if spec.hand_off.mtu.is_none() {
+        return Ok(());
+    }
+    let netlink = Netlink::open(netns).await?;
+    if let Some(link) = netlink.link(&spec.pod_link).await? {
+        let addresses = netlink.global_addresses(link.ifindex).await?;
+        let has_ipv6 = addresses.iter().any(|address| matches!(address, IpNet::V6(_)));
+        spec.hand_off.check_link(link.mtu, has_ipv6).map_err(SpecError::from)?;
+    }
+    Ok(())
 }
 
 fn wired(look: Look) -> Option<Wired> {

@@ -15,16 +15,16 @@ use tokio::sync::oneshot;
 use tracing::warn;
 
 use crate::{
-    core::pod::Dns,
-    sys::regular_file::{self, FileError},
+    core::{
+        hand_off::{MAX_SEARCH, MAX_SERVERS},
+        pod::Dns,
+        spec::PortSpec,
+    },
+    sys::regular_file::{self, FileError, Stamp},
 };
 
 /// More than any real resolv.conf, in bytes; a pod may put anything behind its path.
 const LIMIT: u64 = 64 * 1024;
-/// More than glibc uses (`MAXNS`, resolv.h): each server costs room in every reply.
-const MAX_SERVERS: usize = 8;
-/// As many as Kubernetes allows a pod.
-const MAX_SEARCH: usize = 32;
 /// Bytes of a name (RFC 1035, 2.3.4).
 const MAX_NAME: usize = 253;
 /// Reads of one file under way at one time; more are waiting for a file system that does not answer.
@@ -56,7 +56,7 @@ pub enum PodFileError {
 
 /// Where a file is read.
 #[derive(Clone, Debug, PartialEq, Eq)]
-enum Place {
+pub(super) enum Place {
     /// At a path that only the administrator can write to.
     Ours(PathBuf),
     /// Below a root that the pod can write to, and that none of its links may lead out of.
@@ -64,6 +64,25 @@ enum Place {
 }
 
 impl Place {
+    /// The files that a port's guest is told of.
+    pub(super) fn of(spec: &PortSpec) -> Vec<Self> {
+        let etc = |file| Self::in_etc(&spec.netns, file);
+        let given = spec.resolv_conf.clone().map(Self::Ours);
+        let dns = if spec.hand_off.replaces_dns() { None } else { given.or_else(|| etc("resolv.conf")) };
+        let hostname = if spec.hostname.is_some() { None } else { etc("hostname") };
+        dns.into_iter().chain(hostname).collect()
+    }
+
+    /// What tells its content from the next; why there is none, as an error number. May hang with the pod's file
+    /// system.
+    pub(super) fn stamp(&self) -> Result<Stamp, Option<i32>> {
+        let stamp = match self {
+            Self::Ours(path) => regular_file::stamp(path),
+            Self::Pod { root, file } => regular_file::stamp_below(root, file),
+        };
+        stamp.map_err(|e| e.raw_os_error())
+    }
+
     /// A file of the pod's `/etc`: below the root of a process, when its namespace was named by that process, or in
     /// ip-netns(8)'s directory for a named one.
     fn in_etc(netns: &Path, file: &str) -> Option<Self> {
@@ -263,6 +282,7 @@ mod tests {
     use std::{fs, sync::mpsc};
 
     use super::*;
+    use crate::core::spec::tests::spec;
 
     fn servers(dns: &Dns) -> Vec<String> {
         dns.servers.iter().map(ToString::to_string).collect()
@@ -276,6 +296,20 @@ mod tests {
         assert_eq!(etc("/run/netns/pod"), Some(Place::Ours("/etc/netns/pod/hostname".into())));
         assert_eq!(etc("/var/run/netns/cni-1"), Some(Place::Ours("/etc/netns/cni-1/hostname".into())));
         assert_eq!(etc("/somewhere/else"), None);
+    }
+
+    #[test]
+    fn what_is_given_is_not_looked_for() {
+        let mut spec = spec();
+        let paths = |spec: &PortSpec| Place::of(spec).iter().map(Place::path).collect::<Vec<_>>();
+        assert_eq!(paths(&spec), [Path::new("/etc/netns/pod/resolv.conf")], "the host name is given");
+        spec.hostname = None;
+        spec.resolv_conf = Some("/given".into());
+        assert_eq!(paths(&spec), [Path::new("/given"), Path::new("/etc/netns/pod/hostname")]);
+        spec.hand_off.dns = vec!["10.0.0.1".parse().unwrap()];
+        assert_eq!(paths(&spec).len(), 2, "its search list still counts");
+        spec.hand_off.search = vec!["lan".into()];
+        assert_eq!(paths(&spec), [Path::new("/etc/netns/pod/hostname")]);
     }
 
     #[tokio::test]

@@ -9,7 +9,7 @@ use std::{
 use tokio::sync::{Notify, OwnedMutexGuard};
 use tracing::{info, warn};
 
-use super::{Parts, Pass, PassError, Wired, pass::Session};
+use super::{Parts, Pass, PassError, Wired, pass::Session, routers::KnownRouters};
 use crate::{
     core::{ids::PortId, program::Program, spec::PortSpec, tier::Hook},
     datapath::LinkPin,
@@ -75,6 +75,7 @@ pub(super) struct Port {
     wake: Notify,
     stirred: Notify,
     nsid: Mutex<Option<NsId>>,
+    routers: KnownRouters,
 }
 
 /// The right to work on a port: one request or one look of its loop at a time.
@@ -91,6 +92,7 @@ impl Port {
             wake: Notify::new(),
             stirred: Notify::new(),
             nsid: Mutex::new(None),
+            routers: KnownRouters::default(),
         })
     }
 
@@ -121,7 +123,10 @@ impl Port {
             let spec = port.spec();
             let started = Instant::now();
             let (result, touched) = match Session::open(&port.parts, &spec).await {
-                Ok(mut session) => (session.settle().await, session.touched()),
+                Ok(session) => {
+                    let mut session = session.knowing(port.routers());
+                    (session.settle().await, session.touched())
+                }
                 Err(e) => (Err(e), false),
             };
             port.record(&spec, &result, touched, started.elapsed());
@@ -214,6 +219,16 @@ impl Port {
 
     pub(super) fn set_nsid(&self, nsid: NsId) {
         *self.nsid.lock().unwrap_or_else(PoisonError::into_inner) = Some(nsid);
+    }
+
+    pub(super) fn routers(&self) -> KnownRouters {
+        self.routers.clone()
+    }
+
+    /// When a port that is as desired is looked at next: after `resync`, or sooner for a router that is missing.
+    pub(super) fn next_look(&self, resync: Duration) -> Instant {
+        let next = Instant::now() + jittered(resync);
+        self.routers.missing_due().map_or(next, |due| next.min(due))
     }
 
     /// Whether a tcx link of a port that was ready is not pinned or not attached any more: no event tells of that. A

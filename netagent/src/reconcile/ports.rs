@@ -14,7 +14,8 @@ use tracing::warn;
 
 use super::{
     Parts, PassError, PortStatus, StoreError,
-    pass::{Pass, Session, cookie},
+    file_watch::FileWatch,
+    pass::{Pass, Session, meet},
     port::{PassFailure, Port, Turn},
     watch::Watch,
 };
@@ -39,6 +40,7 @@ pub struct Ports {
     ports: Arc<Mutex<BTreeMap<PortId, Arc<Port>>>>,
     passes: Arc<Semaphore>,
     watch: Arc<Watch>,
+    pub(super) files: Arc<FileWatch>,
 }
 
 /// A port, its ask and its standing.
@@ -113,6 +115,7 @@ impl Ports {
             ports: Arc::default(),
             passes: Arc::new(Semaphore::new(PASSES)),
             watch: Arc::default(),
+            files: Arc::default(),
         }
     }
 
@@ -135,7 +138,7 @@ impl Ports {
     }
 
     /// `None` stands for all.
-    fn stir(&self, id: Option<&PortId>) {
+    pub(super) fn stir(&self, id: Option<&PortId>) {
         let ports = self.ports();
         match id {
             Some(id) => ports.get(id).into_iter().for_each(|port| port.stir()),
@@ -156,8 +159,7 @@ impl Ports {
     async fn attach_whole(&self, mut spec: PortSpec) -> Result<PortLookup, RequestError> {
         let netns = Netns::open_pod(&spec.netns)?;
         let id = spec.id();
-        spec.netns_cookie =
-            cookie(&netns).await.map_err(|source| RequestError::Plan { id: id.clone(), source })?;
+        meet(&netns, &mut spec).await.map_err(|source| RequestError::Plan { id: id.clone(), source })?;
         drop(netns);
         loop {
             let (port, turn, new) = self.take_turn(&spec).await;
@@ -275,6 +277,7 @@ impl Ports {
         let _permit = self.passes.acquire().await;
         // Before the look: what changes after it is heard of.
         self.watch.add(port).await;
+        self.files.add(port.id(), &port.spec()).await;
         port.pass(turn).await
     }
 
@@ -319,6 +322,7 @@ impl Ports {
     pub(super) fn forget(&self, port: &Arc<Port>) -> Result<(), StoreError> {
         self.ports().remove(port.id());
         self.watch.remove(port);
+        self.files.remove(port.id());
         self.release_unwritten_slot(port.id());
         self.parts.store.forget(port.id())
     }
@@ -343,8 +347,10 @@ impl Ports {
         let failed = |source| RequestError::Plan { id: id.clone(), source };
         let mut spec = spec.clone();
         let netns = Netns::open_pod(&spec.netns)?;
-        spec.netns_cookie = cookie(&netns).await.map_err(failed)?;
-        let look = async { Session::open(&self.parts, &spec).await?.look().await }.await;
+        meet(&netns, &mut spec).await.map_err(failed)?;
+        // A port that is there knows its routers.
+        let routers = self.ports().get(&id).map(|port| port.routers()).unwrap_or_default();
+        let look = async { Session::open(&self.parts, &spec).await?.knowing(routers).look().await }.await;
         look.map(|look| look.steps).map_err(failed)
     }
 

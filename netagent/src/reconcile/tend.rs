@@ -58,7 +58,7 @@ impl Ports {
     pub(super) fn tend(&self, port: &Arc<Port>) {
         let (ports, port) = (self.clone(), Arc::clone(port));
         tokio::spawn(async move {
-            let mut next = Instant::now() + jittered(ports.resync);
+            let mut next = port.next_look(ports.resync);
             let mut failures = 0;
             loop {
                 port.due(next, failures).await;
@@ -69,7 +69,7 @@ impl Ports {
                 match ports.pass(&port, &turn).await {
                     Ok(Pass::Wired(_)) => {
                         failures = 0;
-                        next = Instant::now() + jittered(ports.resync);
+                        next = port.next_look(ports.resync);
                     }
                     // The namespace went and took the port along; an ask for it makes no sense any more.
                     Ok(Pass::Gone) => {

@@ -4,6 +4,7 @@
 use std::{
     fs::File,
     io,
+    marker::PhantomData,
     os::fd::{AsFd, AsRawFd, OwnedFd, RawFd},
     os::unix::fs::{MetadataExt, OpenOptionsExt},
     path::{Path, PathBuf},
@@ -157,20 +158,43 @@ impl Netns {
     ) -> Result<T, NetnsError> {
         let (send, receive) = oneshot::channel();
         let netns = self.clone();
-        thread::Builder::new()
-            .name("netns".into())
-            .spawn(move || {
-                // The receiver is gone when the caller was cancelled: nobody wants the result then.
-                let _ = send.send(netns.enter().map(|()| job()));
-            })
-            .map_err(|source| NetnsError::Enter { path: self.path.clone(), source })?;
+        Traveller::spawn("netns", move |traveller| {
+            // The receiver is gone when the caller was cancelled: nobody wants the result then.
+            let _ = send.send(traveller.enter(&netns).map(|()| job()));
+        })
+        .map_err(|source| NetnsError::Enter { path: self.path.clone(), source })?;
         receive.await.unwrap_or_else(|_| Err(NetnsError::Panicked(self.path.clone())))
     }
+}
 
-    #[expect(clippy::disallowed_methods, reason = "the one place: the calling thread ends with its job")]
-    fn enter(&self) -> Result<(), NetnsError> {
-        nix::sched::setns(self.fd.as_fd(), CloneFlags::CLONE_NEWNET)
-            .map_err(|e| NetnsError::Enter { path: self.path.clone(), source: e.into() })
+/// A thread that may enter namespaces, one after another: it ends with its work, so there is nothing to restore. It
+/// keeps the last one that it entered alive until then.
+#[derive(Debug)]
+pub struct Traveller {
+    /// It is the thread, and cannot be handed to another.
+    _thread: PhantomData<*const ()>,
+}
+
+impl Traveller {
+    /// Runs `work` on a new thread that ends with it.
+    ///
+    /// # Errors
+    /// When there can be no more threads.
+    pub fn spawn(name: &str, work: impl FnOnce(&Self) + Send + 'static) -> io::Result<()> {
+        thread::Builder::new()
+            .name(name.to_owned())
+            .spawn(move || work(&Self { _thread: PhantomData }))
+            .map(drop)
+    }
+
+    /// Moves the thread into a namespace.
+    ///
+    /// # Errors
+    /// When the kernel refuses it.
+    #[expect(clippy::disallowed_methods, reason = "the one place: the calling thread ends with its work")]
+    pub fn enter(&self, netns: &Netns) -> Result<(), NetnsError> {
+        nix::sched::setns(netns.fd.as_fd(), CloneFlags::CLONE_NEWNET)
+            .map_err(|e| NetnsError::Enter { path: netns.path.clone(), source: e.into() })
     }
 }
 

@@ -4,7 +4,10 @@
 use std::{
     fs::File,
     io::{self, Read as _},
-    os::{fd::AsRawFd as _, unix::fs::OpenOptionsExt as _},
+    os::{
+        fd::AsRawFd as _,
+        unix::fs::{MetadataExt as _, OpenOptionsExt as _},
+    },
     path::{Path, PathBuf},
 };
 
@@ -39,8 +42,7 @@ pub enum FileError {
 /// # Errors
 /// When it is missing, cannot be read, or is not a regular file.
 pub fn read(path: &Path, limit: u64) -> Result<Vec<u8>, FileError> {
-    let named = File::options().read(true).custom_flags(NAME.bits()).open(path);
-    contents(named.map_err(|source| FileError::Read { path: path.to_owned(), source })?, path, limit)
+    contents(name(path).map_err(|source| FileError::Read { path: path.to_owned(), source })?, path, limit)
 }
 
 /// Reads at most `limit` bytes of the file at `path` as a process with the root directory `root` sees it: symbolic
@@ -52,15 +54,59 @@ pub fn read(path: &Path, limit: u64) -> Result<Vec<u8>, FileError> {
 /// When it cannot be read, or is not a regular file.
 pub fn read_below(root: &Path, path: &Path, limit: u64) -> Result<Option<Vec<u8>>, FileError> {
     let shown = root.join(path);
-    let named = File::options().read(true).custom_flags(NAME.bits()).open(root).and_then(|root| {
-        let resolve = ResolveFlag::RESOLVE_IN_ROOT | ResolveFlag::RESOLVE_NO_MAGICLINKS;
-        Ok(openat2(root, path, OpenHow::new().flags(NAME).resolve(resolve))?.into())
-    });
-    match named {
+    match name_below(root, path) {
         Ok(named) => contents(named, &shown, limit).map(Some),
         Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(None),
         Err(source) => Err(FileError::Read { path: shown, source }),
     }
+}
+
+/// What tells a file from another one, and its content from the next, without opening it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Stamp {
+    /// Device and inode: another one after a rename over it, or behind a link that was changed.
+    file: (u64, u64),
+    size: u64,
+    /// Seconds and nanoseconds. A writer can set the first back, and not the second.
+    modified: (i64, i64),
+    changed: (i64, i64),
+}
+
+impl Stamp {
+    fn of(named: &File) -> io::Result<Self> {
+        let meta = named.metadata()?;
+        Ok(Self {
+            file: (meta.dev(), meta.ino()),
+            size: meta.size(),
+            modified: (meta.mtime(), meta.mtime_nsec()),
+            changed: (meta.ctime(), meta.ctime_nsec()),
+        })
+    }
+}
+
+/// The stamp of the file that [`read`] would read.
+///
+/// # Errors
+/// When it is missing or cannot be reached.
+pub fn stamp(path: &Path) -> io::Result<Stamp> {
+    Stamp::of(&name(path)?)
+}
+
+/// The stamp of the file that [`read_below`] would read.
+///
+/// # Errors
+/// When it is missing or cannot be reached.
+pub fn stamp_below(root: &Path, path: &Path) -> io::Result<Stamp> {
+    Stamp::of(&name_below(root, path)?)
+}
+
+fn name(path: &Path) -> io::Result<File> {
+    File::options().read(true).custom_flags(NAME.bits()).open(path)
+}
+
+fn name_below(root: &Path, path: &Path) -> io::Result<File> {
+    let resolve = ResolveFlag::RESOLVE_IN_ROOT | ResolveFlag::RESOLVE_NO_MAGICLINKS;
+    Ok(openat2(name(root)?, path, OpenHow::new().flags(NAME).resolve(resolve))?.into())
 }
 
 /// Opens what was named once it is known to be harmless; nobody can put something else in its place in between.
@@ -129,6 +175,35 @@ mod tests {
         // With a file of that path below the root, it is that file.
         fs::write(root.join("secret"), "own").unwrap();
         assert_eq!(below(&root, "up").unwrap().as_deref(), Some("own"));
+    }
+
+    #[test]
+    fn a_stamp_changes_with_the_content_and_with_the_file() {
+        let (_dir, root) = root();
+        let path = root.join("etc/resolv.conf");
+        let stamp = || stamp_below(&root, Path::new("etc/resolv.conf"));
+        assert_eq!(stamp().unwrap_err().kind(), io::ErrorKind::NotFound);
+        fs::write(&path, "a").unwrap();
+        let first = stamp().unwrap();
+        assert_eq!(stamp().unwrap(), first);
+        assert_eq!(super::stamp(&path).unwrap(), first, "the same file by another way");
+        fs::write(&path, "ab").unwrap();
+        let second = stamp().unwrap();
+        assert_ne!(second, first);
+        // Another file of the same size, with the same time of modification.
+        fs::write(root.join("new"), "ab").unwrap();
+        let time = fs::metadata(&path).unwrap().modified().unwrap();
+        File::options().write(true).open(root.join("new")).unwrap().set_modified(time).unwrap();
+        fs::rename(root.join("new"), &path).unwrap();
+        let third = stamp().unwrap();
+        assert_ne!(third, second);
+        // A link that leads elsewhere, and one that leads out of the root and therefore nowhere.
+        fs::write(root.join("other"), "ab").unwrap();
+        for (target, found) in [("../other", true), ("/secret", false)] {
+            fs::remove_file(&path).unwrap();
+            symlink(target, &path).unwrap();
+            assert_eq!(stamp().ok().map(|now| now != third), found.then_some(true), "{target}");
+        }
     }
 
     #[test]

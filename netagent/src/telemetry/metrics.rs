@@ -52,7 +52,8 @@ impl Collector for Ports {
             }
         }
         punted(&mut encoder, &counted)?;
-        drops(&mut encoder, &counted)
+        drops(&mut encoder, &counted)?;
+        messages(&mut encoder, &ports)
     }
 }
 
@@ -96,6 +97,20 @@ fn drops(encoder: &mut DescriptorEncoder<'_>, counted: &[(String, &PortCounters)
     Ok(())
 }
 
+fn messages(encoder: &mut DescriptorEncoder<'_>, ports: &[PortSample]) -> Result<(), fmt::Error> {
+    let help = "Messages of the hand-off (DHCP, router advertisements), by type and outcome";
+    let mut family =
+        encoder.encode_descriptor("netagent_port_hand_off_messages", help, None, MetricType::Counter)?;
+    for port in ports {
+        let id = port.id.to_string();
+        for (message, count) in &port.messages {
+            let labels = [("port", id.as_str()), ("message", message.as_str())];
+            ConstCounter::new(*count).encode(family.encode_family(&labels)?)?;
+        }
+    }
+    Ok(())
+}
+
 #[cfg(test)]
 mod tests {
     use prometheus_client::{encoding::text::encode, registry::Registry};
@@ -109,8 +124,18 @@ mod tests {
         counters.dropped(DropReason::SourceMac).add(60);
         let sample = move || {
             vec![
-                PortSample { id: "7-eth0".parse().unwrap(), state: "ready", counters: Some(counters) },
-                PortSample { id: "8-eth0".parse().unwrap(), state: "failed", counters: None },
+                PortSample {
+                    id: "7-eth0".parse().unwrap(),
+                    state: "ready",
+                    counters: Some(counters),
+                    messages: [("discover -> offer".to_owned(), 2), ("advertisement".to_owned(), 3)].into(),
+                },
+                PortSample {
+                    id: "8-eth0".parse().unwrap(),
+                    state: "failed",
+                    counters: None,
+                    messages: BTreeMap::new(),
+                },
             ]
         };
         let mut registry = Registry::default();
@@ -124,6 +149,8 @@ mod tests {
             "netagent_port_packets_total{port=\"7-eth0\",direction=\"from_vm\"} 0",
             "netagent_port_dropped_packets_total{port=\"7-eth0\",reason=\"source_mac\"} 1",
             "netagent_port_dropped_packets_total{port=\"7-eth0\",reason=\"punt_full\"} 0",
+            "netagent_port_hand_off_messages_total{port=\"7-eth0\",message=\"discover -> offer\"} 2",
+            "netagent_port_hand_off_messages_total{port=\"7-eth0\",message=\"advertisement\"} 3",
         ] {
             assert!(text.lines().any(|l| l == line), "no line `{line}` in\n{text}");
         }

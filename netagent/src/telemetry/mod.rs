@@ -4,6 +4,8 @@
 mod http;
 mod metrics;
 
+use std::collections::BTreeMap;
+
 pub use http::{TelemetryError, listen, serve};
 use netagent_common::counters::PortCounters;
 
@@ -18,4 +20,6 @@ pub struct PortSample {
     pub state: &'static str,
     /// Its counters; `None` before it was ready for the first time.
     pub counters: Option<PortCounters>,
+    /// What was said with its guest, by type and outcome: few names, whatever a guest sends.
+    pub messages: BTreeMap<String, u64>,
 }

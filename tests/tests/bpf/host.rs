@@ -1,9 +1,12 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! The policy on the host: every vector, and bytes that nobody chose.
 
+use std::collections::BTreeSet;
+
 use netagent_common::{
     address::{V4, V6},
     counters::DropReason,
+    maps::UNSERVED,
     policy::{self, Meta, Verdict},
 };
 use proptest::prelude::*;
@@ -28,6 +31,37 @@ fn every_vector_is_judged_as_it_says() {
         assert_eq!(spell(verdict), vector.verdict, "{}", vector.name);
         assert_eq!(frame, vector.becomes, "{}: the frame afterwards", vector.name);
     }
+}
+
+#[test]
+fn a_plain_frame_is_one_that_the_rules_forward_as_it_is() {
+    let mut plain = BTreeSet::new();
+    for vector in vectors::all().iter().filter(|vector| vector.direction == Direction::FromVm) {
+        let mut vector = vector.clone();
+        for shared in [false, true] {
+            if shared {
+                vector.port.pod_mac = vector.port.guest_mac;
+            }
+            if is_plain_as_the_rules_have_it(&vector).unwrap() {
+                plain.insert(vector.name.clone());
+            }
+        }
+    }
+    for name in ["TCP over IPv4", "TCP over IPv6", "IPv4 from the guest", "IPv6 from the guest"] {
+        assert!(plain.contains(name), "`{name}` does not take the short way: {plain:?}");
+    }
+}
+
+/// Whether the frame is plain; an error where the rules say otherwise.
+fn is_plain_as_the_rules_have_it(vector: &Vector) -> Result<bool, String> {
+    let meta = Meta { len: vector.frame.len() as u32, ..vector.meta };
+    let plain = policy::is_plain(vector.frame.as_slice(), meta, &vector.port);
+    let mut frame = vector.frame.clone();
+    let verdict = judge(vector, &mut frame);
+    if plain && (verdict != Verdict::Forward || frame != vector.frame) {
+        return Err(format!("{}: taken for plain, and the rules say {verdict:?}", vector.name));
+    }
+    Ok(plain)
 }
 
 #[test]
@@ -64,6 +98,8 @@ pub(crate) struct Mutation {
     flips: Vec<(prop::sample::Index, u8)>,
     cut: Option<prop::sample::Index>,
     learned: bool,
+    /// The guest has the pod link's MAC: nothing is rewritten.
+    shared: bool,
 }
 
 impl Mutation {
@@ -73,6 +109,9 @@ impl Mutation {
             vector.port = vectors::port(port.get::<&str>(&vectors::PORTS));
         }
         vector.learned |= self.learned;
+        if self.shared {
+            vector.port.pod_mac = vector.port.guest_mac;
+        }
         if let Some(tci) = self.tag
             && vector.frame.len() >= 12
         {
@@ -104,14 +143,16 @@ pub(crate) fn mutation() -> impl Strategy<Value = Mutation> {
         prop::collection::vec((index(), any::<u8>()), 0..5),
         prop::option::weighted(0.3, index()),
         any::<bool>(),
+        any::<bool>(),
     )
-        .prop_map(|(pick, port, tag, flips, cut, learned)| Mutation {
+        .prop_map(|(pick, port, tag, flips, cut, learned, shared)| Mutation {
             pick,
             port,
             tag,
             flips,
             cut,
             learned,
+            shared,
         })
 }
 
@@ -143,7 +184,8 @@ fn has_the_port_s_identity(vector: &Vector, frame: &[u8]) -> Result<(), String> 
     };
     match frame[at - 2..at] {
         [0x08, 0x00] => {
-            let dhcp = tagged && frame[at + 9] == 17 && v4(frame, at + 12) == V4::UNSPECIFIED;
+            let asks = tagged || port.flags & UNSERVED != 0;
+            let dhcp = asks && frame[at + 9] == 17 && v4(frame, at + 12) == V4::UNSPECIFIED;
             check(own4(v4(frame, at + 12)) || dhcp, "IPv4 source")
         }
         [0x08, 0x06] => {
@@ -168,6 +210,9 @@ proptest! {
     fn a_frame_that_leaves_has_the_port_s_identity(mutation in mutation()) {
         let vector = mutation.apply(vectors::all());
         let mut frame = vector.frame.clone();
+        if vector.direction == Direction::FromVm {
+            is_plain_as_the_rules_have_it(&vector).map_err(TestCaseError::fail)?;
+        }
         if vector.direction == Direction::FromVm
             && vector.port.guard_off == 0
             && vector.meta.tag.is_none()

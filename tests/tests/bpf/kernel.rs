@@ -71,7 +71,7 @@ fn xdp_says_what_the_host_says_or_leaves_it_to_tcx() {
 
 #[test]
 #[ignore = "needs root: cargo xtask test bpf"]
-fn xdp_without_a_port_or_a_target_leaves_all_to_tc() {
+fn xdp_without_a_port_or_a_target_leaves_all_to_tcx() {
     let programs = Programs::load(7);
     for vector in vectors::all().iter().filter(|v| v.fits_test_run()) {
         let (said, frame) = programs.run_xdp(vector.direction, &vector.frame);

@@ -22,7 +22,7 @@ const SHORTEST: usize = 14;
 const SHORTEST_TAGGED: usize = SHORTEST + 6;
 const TIERS: [&str; 2] = ["peer", "plain"];
 /// Every kind of port that a vector is about.
-const KINDS: [&str; 7] = vectors::PORTS;
+const KINDS: [&str; 8] = vectors::PORTS;
 
 #[test]
 #[ignore = "needs root: cargo xtask test netns"]

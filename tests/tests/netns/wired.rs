@@ -11,7 +11,7 @@ use anyhow::{Context as _, Result, bail};
 use aya::maps::{Array, Map, MapData};
 use netagent_common::{
     ABI_VERSION,
-    maps::{Learned, Port},
+    maps::{Learned, Port, UNSERVED},
     rule::Rule,
 };
 use netagent_tests::{
@@ -187,6 +187,10 @@ fn flags(port: &Port, tier: &str) -> Vec<String> {
     if !off.is_empty() {
         add("--guard-off", off.join(","));
     }
+    if port.flags & UNSERVED != 0 {
+        flags.push("--no-hand-off".to_owned());
+    }
+    let mut add = |flag: &str, value: String| flags.extend([flag.to_owned(), value]);
     for prefix in port.ipv4_prefixes.iter().filter(|prefix| prefix.mask.0 != 0) {
         let address = Ipv4Addr::from(prefix.address.octets());
         add("--allow-prefix", format!("{address}/{}", prefix.mask.0.count_ones()));

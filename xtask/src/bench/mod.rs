@@ -9,6 +9,7 @@ mod price;
 mod report;
 mod scene;
 mod statistics;
+mod storm;
 mod variant;
 
 use std::{
@@ -58,19 +59,49 @@ pub(crate) struct Args {
     /// Put the figures between the marks of a Markdown page, such as docs/performance.md
     #[arg(long, value_name = "FILE")]
     page: Option<PathBuf>,
+    /// Another build of the agent, measured beside this one in the same rounds
+    #[arg(long, value_name = "NETAGENT")]
+    against: Option<PathBuf>,
+    /// Only these variants, and those without which there is no comparison
+    #[arg(long, value_delimiter = ',', value_name = "VARIANT")]
+    variants: Vec<Variant>,
+    /// Only frames of these kinds
+    #[arg(long, value_delimiter = ',', value_name = "FRAME")]
+    frames_of: Vec<Frame>,
+    /// Instead: many guests boot at once, and how long each waits for its address
+    #[arg(long, conflicts_with_all = ["frames", "page"])]
+    storm: bool,
+    /// Guests of a storm [default: 1000, with --quick 20]
+    #[arg(long, requires = "storm", value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1024))]
+    ports: Option<u32>,
     /// The agent, already built; for the second start, as root
     #[arg(long, hide = true, value_name = "NETAGENT")]
     prepared: Option<PathBuf>,
 }
 
-/// `cargo xtask bench`. Fails when a variant could not be measured; no figure makes it fail.
+impl Args {
+    fn wants(&self, variant: Variant) -> bool {
+        if variant == Variant::NetagentOther {
+            return self.against.is_some();
+        }
+        self.variants.is_empty() || self.variants.contains(&variant) || is_essential(variant)
+    }
+
+    fn frames_of(&self) -> Vec<Frame> {
+        if self.frames_of.is_empty() { Frame::ALL.to_vec() } else { self.frames_of.clone() }
+    }
+}
+
+/// `cargo xtask bench`. Fails when a variant could not be measured or a guest not be served; no figure makes it
+/// fail.
 pub(crate) fn run(args: &Args) -> Result<ExitCode> {
     let agent = match &args.prepared {
         Some(agent) => agent.clone(),
         // As the user: nothing of the build belongs to root.
         None => {
             setup::ensure(&[setup::Need::Build, setup::Need::Bench])?;
-            build::agent()?
+            // Of a storm the agent's own code is a part, of a packet's path it is none.
+            if args.storm && !args.quick { build::optimised_agent()? } else { build::agent()? }
         }
     };
     privilege::become_root("the bench makes namespaces and loads BPF programs", Some(&agent))?;
@@ -79,17 +110,26 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
         bail!("the bench cannot run here: {}", missing.join("; "));
     }
     signals::catch()?;
+    if args.storm {
+        let report = storm::measure(args.ports, args.rounds, args.quick, &agent)?;
+        print!("{}", report.text());
+        write_json(args, || report.json())?;
+        return Ok(ExitCode::SUCCESS);
+    }
     let report = measure(args, &agent)?;
     print!("{}", table::text(&report));
-    if let Some(path) = &args.json {
-        fs::write(path, report.json()?).with_context(|| format!("cannot write {}", path.display()))?;
-        give_to_user(path)?;
-    }
+    write_json(args, || report.json())?;
     if let Some(path) = &args.page {
         page::write(path, &report)?;
         give_to_user(path)?;
     }
     Ok(if report.is_complete() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+fn write_json(args: &Args, json: impl FnOnce() -> Result<String>) -> Result<()> {
+    let Some(path) = &args.json else { return Ok(()) };
+    fs::write(path, json()?).with_context(|| format!("cannot write {}", path.display()))?;
+    give_to_user(path)
 }
 
 /// Under sudo the files are for whoever called it.
@@ -114,13 +154,14 @@ fn measure(args: &Args, agent: &Path) -> Result<Report> {
     let workshop = step("agent", |_| {
         let agent = Agent::builder().binary(agent).start()?;
         let attacher = Attacher::new()?;
+        let other = args.against.as_ref().map(|other| Agent::builder().binary(other).start()).transpose()?;
         let detail =
             format!("pid {}; programs attach by {}", agent.pid().unwrap_or_default(), attacher.hook());
-        Ok((Workshop { attacher, agent }, detail))
+        Ok((Workshop { attacher, agent, other }, detail))
     })?;
 
-    let (scenes, mut absent) = build_all(&workshop)?;
-    let cases = prove_all(&scenes, cpus, &mut absent)?;
+    let (scenes, mut absent) = build_all(&workshop, |variant| args.wants(variant))?;
+    let cases = prove_all(&scenes, &args.frames_of(), cpus, &mut absent)?;
     let measured = step("measure", |step| {
         let told = |round| step.note(format!("round {} of {}", round + 1, extent.rounds));
         let measured = measure::rounds(&scenes, &cases, cpus, extent, told)?;
@@ -139,10 +180,10 @@ fn measure(args: &Args, agent: &Path) -> Result<Report> {
 
 /// All scenes stand at the same time: what one of them switches on in the kernel for all (static keys of the tc
 /// hooks, for example), it switches on for each of them.
-fn build_all(workshop: &Workshop) -> Result<(Box<Scenes>, Vec<Absent>)> {
+fn build_all(workshop: &Workshop, wanted: impl Fn(Variant) -> bool) -> Result<(Box<Scenes>, Vec<Absent>)> {
     step("build", |step| {
         let (mut scenes, mut absent) = (Vec::new(), Vec::new());
-        for variant in Variant::ALL {
+        for variant in Variant::ALL.into_iter().filter(|variant| wanted(*variant)) {
             interrupt::check()?;
             step.note(format!("{variant:?}"));
             match variant.build(workshop) {
@@ -160,7 +201,7 @@ fn build_all(workshop: &Workshop) -> Result<(Box<Scenes>, Vec<Absent>)> {
 }
 
 /// Every case that brings its frames through.
-fn prove_all(scenes: &Scenes, cpus: Cpus, absent: &mut Vec<Absent>) -> Result<Vec<Case>> {
+fn prove_all(scenes: &Scenes, frames: &[Frame], cpus: Cpus, absent: &mut Vec<Absent>) -> Result<Vec<Case>> {
     step("prove", |step| {
         let mut cases = Vec::new();
         for (variant, scene) in scenes {
@@ -169,8 +210,8 @@ fn prove_all(scenes: &Scenes, cpus: Cpus, absent: &mut Vec<Absent>) -> Result<Ve
                 if !variant.directions().contains(&direction) {
                     continue;
                 }
-                for frame in Frame::ALL {
-                    let case = Case { variant: *variant, direction, frame };
+                for frame in frames {
+                    let case = Case { variant: *variant, direction, frame: *frame };
                     step.note(format!("{}, {}", variant.title(direction), direction.title()));
                     match measure::prove(scene, case, cpus) {
                         Ok(()) => cases.push(case),

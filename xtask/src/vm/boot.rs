@@ -18,8 +18,9 @@ use crate::{privilege::Privilege, workspace};
 
 /// The payload twice, packed and unpacked, and what the tests need.
 const MEMORY_MIB: u32 = 1024;
-/// Two, so that tests meet races between CPUs.
-const CPUS: u32 = 2;
+/// One: the kernel patches its code while other CPUs run it (static keys, which every tc hook has), and emulated CPUs do
+/// not always see that whole. Races between CPUs are met on this machine's own kernel.
+const CPUS: u32 = 1;
 const BOOT_TIMEOUT: Duration = Duration::from_secs(120);
 /// Frames of property tests: emulation is slow.
 const CASES: u32 = 1000;

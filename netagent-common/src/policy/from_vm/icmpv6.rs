@@ -18,8 +18,8 @@ pub(super) struct Message {
     pub(super) eth: Eth,
     /// The packet's header.
     pub(super) ip: Ipv6,
-    /// The frame has a VLAN tag.
-    pub(super) tagged: bool,
+    /// The agent answers it, where it asks for a router.
+    pub(super) served: bool,
     /// The packet has a fragment header.
     pub(super) fragment: bool,
     /// Offset of the message.
@@ -54,7 +54,7 @@ pub(super) fn judge<P: Packet + ?Sized>(
         {
             return Err(DropReason::Malformed);
         }
-        icmpv6::ROUTER_SOLICITATION if !message.tagged => {
+        icmpv6::ROUTER_SOLICITATION if message.served => {
             return Ok(Allowed::Punt(PuntKind::RouterSolicitation));
         }
         _ => {}

@@ -40,7 +40,7 @@ pub(super) fn judge<P: PacketMut + ?Sized>(
         }
         let to = udp::destination_port(packet, payload).ok_or(DropReason::Malformed)?;
         if to == udp::DHCPV4_SERVER {
-            if !frame.link.tagged {
+            if frame.is_for_agent(port) {
                 return Ok(Allowed::Punt(PuntKind::Dhcpv4));
             }
             // Another network's server is asked there, by a guest that has no address yet.

@@ -45,14 +45,14 @@ pub(super) fn judge<P: PacketMut + ?Sized>(
     }
     if upper.present && upper.protocol == ipv6::ICMPV6 {
         let len = frame.network_len();
-        let Frame { eth, link, .. } = frame;
+        let served = frame.is_for_agent(port);
         let message =
-            Message { eth, ip, tagged: link.tagged, fragment: upper.fragment, at: upper.at, end, len };
+            Message { eth: frame.eth, ip, served, fragment: upper.fragment, at: upper.at, end, len };
         return icmpv6::judge(packet, message, packet.blur(known), port, learned);
     }
     if upper.present && upper.protocol == ipv6::UDP {
         let to = udp::destination_port(packet, upper.at).ok_or(DropReason::Malformed)?;
-        if to == udp::DHCPV6_SERVER && !frame.link.tagged {
+        if to == udp::DHCPV6_SERVER && frame.is_for_agent(port) {
             return Ok(Allowed::Punt(PuntKind::Dhcpv6));
         }
         hold(port, Rule::DhcpServer, to != udp::DHCPV6_CLIENT)?;

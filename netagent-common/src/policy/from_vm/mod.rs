@@ -6,6 +6,9 @@ mod icmpv6;
 mod ipv4;
 mod ipv6;
 mod neighbour;
+mod plain;
+
+pub use plain::is_plain;
 
 use super::{
     Meta, Verdict, hold,
@@ -15,7 +18,7 @@ use super::{
 use crate::{
     address::{Mac, V6},
     counters::DropReason,
-    maps::{Port, PuntKind},
+    maps::{Port, PuntKind, UNSERVED},
     packet::{NEAR, PacketMut},
     rule::Rule,
     wire::eth::{self, Eth},
@@ -101,6 +104,13 @@ impl Frame {
     #[inline(always)]
     fn network_len(&self) -> usize {
         (self.meta.len as usize).saturating_sub(self.link.at)
+    }
+
+    /// Whether the agent answers what it asks of a DHCP server or a router: not for another network, which a tag names,
+    /// and not where nobody is served.
+    #[inline(always)]
+    fn is_for_agent(&self, port: &Port) -> bool {
+        !self.link.tagged && port.flags & UNSERVED == 0
     }
 
     /// Whether it is to be cut into segments: then its length says nothing about the MTU.

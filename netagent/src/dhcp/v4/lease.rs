@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! What one port hands its guest, all of it computed from the pod.
 
-use std::{net::Ipv4Addr, time::Duration};
+use std::{collections::BTreeMap, net::Ipv4Addr, time::Duration};
 
 use ipnet::Ipv4Net;
 
-use super::{names, names::UnusableName, routes};
-use crate::core::ids::MacAddr;
+use super::{names, routes};
+use crate::{core::ids::MacAddr, dhcp::names::UnusableName};
 
 /// Everything a port's guest gets by DHCPv4. The one client is [`client`](Self::client); others get no answer.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -35,6 +35,15 @@ pub struct Lease {
     pub hostname: Option<String>,
     /// Option 26 in bytes, and the bound of a reply's size. Values below 68 (RFC 2132, 5.1) are not served.
     pub mtu: u16,
+    /// Option 42.
+    pub ntp: Vec<Ipv4Addr>,
+    /// Option 66, and `sname`; `siaddr` as well when it is an address.
+    pub tftp_server: Option<String>,
+    /// Option 67, and `file`.
+    pub boot_file: Option<String>,
+    /// Options for private use by their codes, sent whatever the client asks for while there is room. Other codes than
+    /// 224 to 254 are passed over.
+    pub private_options: BTreeMap<u8, Vec<u8>>,
     /// Option 51, in whole seconds; T1 is a half of it and T2 seven eighths. What 32 bits cannot hold is infinite.
     pub lease_time: Duration,
 }

@@ -34,6 +34,5 @@ mod server;
 mod tests;
 
 pub use lease::{Lease, Route};
-pub use names::{NameDefect, NameUse, UnusableName};
 pub use outcome::{Event, MessageType, Outcome, Reply, Silence};
 pub use server::answer;

@@ -1,79 +1,8 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! Names in options: which of the pod's names a guest can be given, and the search list's wire form (RFC 3397).
-
-use std::fmt;
+//! Names in options: which of them go where, and the search list's wire form (RFC 3397).
 
 use super::lease::Lease;
-
-/// A label's length (RFC 1035, 2.3.4); option 12 is held to it as well.
-const MAX_LABEL: usize = 63;
-/// A name's length as text, so that it has at most 255 bytes on the wire (RFC 1035, 2.3.4).
-const MAX_NAME: usize = 253;
-/// As many search domains as Kubernetes allows a pod. It also bounds the work per reply.
-const MAX_SEARCH: usize = 32;
-
-/// A name of the pod that its guest is not given.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{usage} {name:?} is left out of DHCP replies: {defect}")]
-pub struct UnusableName {
-    /// What it was for.
-    pub usage: NameUse,
-    /// The name as the pod has it.
-    pub name: String,
-    /// What is wrong with it.
-    pub defect: NameDefect,
-}
-
-/// What a name is for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum NameUse {
-    /// Option 12.
-    Hostname,
-    /// Option 15.
-    Domain,
-    /// Option 119.
-    SearchDomain,
-}
-
-impl fmt::Display for NameUse {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Hostname => "hostname",
-            Self::Domain => "domain",
-            Self::SearchDomain => "search domain",
-        })
-    }
-}
-
-/// Why a name cannot be given to a guest.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum NameDefect {
-    /// It is empty or the root.
-    Empty,
-    /// More than 253 characters.
-    TooLong,
-    /// A label is empty or has more than 63 characters.
-    LabelLength,
-    /// A character other than ASCII letters, digits, `-` and `_`, or `-` at an end of a label. Clients refuse the
-    /// whole option for one of these (dhclient), or hand them to a shell.
-    Character,
-    /// It comes after 32 others.
-    TooMany,
-}
-
-impl fmt::Display for NameDefect {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Empty => "it is empty",
-            Self::TooLong => "it has more than 253 characters",
-            Self::LabelLength => "a label is empty or has more than 63 characters",
-            Self::Character => {
-                "a label has a character other than letters, digits, `-` and `_`, or begins or ends with `-`"
-            }
-            Self::TooMany => "32 search domains come before it",
-        })
-    }
-}
+use crate::dhcp::names::{self, MAX_LABEL, NameDefect, NameUse, UnusableName, check, put_label};
 
 /// See [`Lease::unusable_names`].
 pub(super) fn unusable(lease: &Lease) -> Vec<UnusableName> {
@@ -89,10 +18,7 @@ pub(super) fn unusable(lease: &Lease) -> Vec<UnusableName> {
     {
         found.push(report(NameUse::Domain, name, defect));
     }
-    let search = checked_search(lease);
-    found.extend(search.filter_map(|(name, checked)| {
-        checked.err().map(|defect| report(NameUse::SearchDomain, name, defect))
-    }));
+    found.extend(names::unusable_search(&lease.search));
     found
 }
 
@@ -127,9 +53,7 @@ pub(super) fn encode_search(lease: &Lease) -> Vec<u8> {
                 tails.push((tail, offset));
             }
             let (label, rest) = tail.split_once('.').unwrap_or((tail, ""));
-            // At most `MAX_LABEL`, see `check`.
-            out.push(label.len() as u8);
-            out.extend(label.as_bytes());
+            put_label(&mut out, label);
             if rest.is_empty() {
                 out.push(0);
                 break;
@@ -145,20 +69,7 @@ const POINTER: u16 = 0xc000;
 
 /// Usable search domains without trailing dot, in order, each once.
 fn search(lease: &Lease) -> impl DoubleEndedIterator<Item = &str> {
-    let mut names: Vec<&str> = Vec::new();
-    for name in checked_search(lease).filter_map(|(_, checked)| checked.ok()) {
-        if !names.iter().any(|known| known.eq_ignore_ascii_case(name)) {
-            names.push(name);
-        }
-    }
-    names.into_iter()
-}
-
-/// Each search domain as the pod has it, and as a guest may get it.
-fn checked_search(lease: &Lease) -> impl Iterator<Item = (&str, Result<&str, NameDefect>)> {
-    lease.search.iter().enumerate().map(|(place, name)| {
-        (name.as_str(), if place < MAX_SEARCH { check(name) } else { Err(NameDefect::TooMany) })
-    })
+    names::search(&lease.search).into_iter()
 }
 
 fn check_hostname(name: &str) -> Result<&str, NameDefect> {
@@ -173,27 +84,6 @@ fn check_hostname(name: &str) -> Result<&str, NameDefect> {
         },
     };
     check(cut)
-}
-
-/// The name without a trailing dot, if every client takes it.
-fn check(name: &str) -> Result<&str, NameDefect> {
-    let name = name.strip_suffix('.').unwrap_or(name);
-    if name.is_empty() {
-        return Err(NameDefect::Empty);
-    }
-    if name.len() > MAX_NAME {
-        return Err(NameDefect::TooLong);
-    }
-    for label in name.split('.') {
-        if label.is_empty() || label.len() > MAX_LABEL {
-            return Err(NameDefect::LabelLength);
-        }
-        let known = label.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_');
-        if !known || label.starts_with('-') || label.ends_with('-') {
-            return Err(NameDefect::Character);
-        }
-    }
-    Ok(name)
 }
 
 #[cfg(test)]

@@ -8,6 +8,7 @@ pub(super) const HOSTNAME: u8 = 12;
 pub(super) const DOMAIN_NAME: u8 = 15;
 pub(super) const INTERFACE_MTU: u8 = 26;
 pub(super) const BROADCAST_ADDRESS: u8 = 28;
+pub(super) const NTP_SERVERS: u8 = 42;
 pub(super) const REQUESTED_ADDRESS: u8 = 50;
 pub(super) const LEASE_TIME: u8 = 51;
 pub(super) const OVERLOAD: u8 = 52;
@@ -19,6 +20,8 @@ pub(super) const MAX_MESSAGE_SIZE: u8 = 57;
 pub(super) const RENEWAL_TIME: u8 = 58;
 pub(super) const REBINDING_TIME: u8 = 59;
 pub(super) const CLIENT_ID: u8 = 61;
+pub(super) const TFTP_SERVER: u8 = 66;
+pub(super) const BOOT_FILE: u8 = 67;
 pub(super) const DOMAIN_SEARCH: u8 = 119;
 pub(super) const CLASSLESS_ROUTES: u8 = 121;
 /// Option 121 under the code by which Windows before Vista asks for it.

@@ -12,6 +12,7 @@ use super::{
     outcome::{MessageType, Silence},
     routes,
 };
+use crate::core::hand_off::PRIVATE_CODES;
 
 /// BOOTP's message length (RFC 951): some clients and relays drop shorter ones.
 const MIN_LEN: usize = 300;
@@ -22,28 +23,36 @@ const MIN_MTU: u16 = 68;
 
 /// Options that depend on what the client asks for, the most important first: that is the order in which they get
 /// their place in the message. One that does not fit is left out whole, smaller ones after it may still fit.
-/// Without the routes a guest reaches nothing; a wrong MTU loses packets; names are convenience; the last repeats 121.
-const BY_IMPORTANCE: [u8; 9] = [
+/// Without the routes a guest reaches nothing; a wrong MTU loses packets; who names a boot file wants it booted; names
+/// are convenience; the last repeats 121.
+/// Options for private use come after all of these, in the order of their codes.
+const BY_IMPORTANCE: [u8; 12] = [
     options::ROUTER,
     options::CLASSLESS_ROUTES,
     options::DNS_SERVERS,
     options::INTERFACE_MTU,
+    options::BOOT_FILE,
+    options::TFTP_SERVER,
     options::DOMAIN_SEARCH,
     options::DOMAIN_NAME,
     options::HOSTNAME,
+    options::NTP_SERVERS,
     options::BROADCAST_ADDRESS,
     options::MS_CLASSLESS_ROUTES,
 ];
 /// Of these, what clients get even if they do not ask for it.
 const ALWAYS: [u8; 2] = [options::ROUTER, options::CLASSLESS_ROUTES];
 /// Of these, what a client gets that sends no list.
-const BY_DEFAULT: [u8; 8] = [
+const BY_DEFAULT: [u8; 11] = [
     options::ROUTER,
     options::DNS_SERVERS,
     options::HOSTNAME,
     options::DOMAIN_NAME,
     options::INTERFACE_MTU,
     options::BROADCAST_ADDRESS,
+    options::NTP_SERVERS,
+    options::TFTP_SERVER,
+    options::BOOT_FILE,
     options::DOMAIN_SEARCH,
     options::CLASSLESS_ROUTES,
 ];
@@ -73,7 +82,7 @@ pub(super) fn grant(
 
     let taken = options.len().saturating_add(put_len(client_id.len())).saturating_add(1);
     let chosen = choose(lease, request);
-    let (kept, left_out) = fit(&chosen, option_space(lease, request).saturating_sub(taken));
+    let (kept, left_out) = fit(lease, &chosen, option_space(lease, request).saturating_sub(taken));
     for (code, value) in chosen.iter().filter(|(code, _)| kept.contains(code)) {
         put(&mut options, *code, value);
     }
@@ -81,7 +90,7 @@ pub(super) fn grant(
 
     // RFC 2131, table 3: an acknowledgement repeats the client's own address, an offer has none.
     let ciaddr = if message == MessageType::Ack { request.ciaddr } else { Ipv4Addr::UNSPECIFIED };
-    let bytes = bootp(request, ciaddr, address.unwrap_or(Ipv4Addr::UNSPECIFIED), &options);
+    let bytes = bootp(request, ciaddr, address.unwrap_or(Ipv4Addr::UNSPECIFIED), &Boot::of(lease), &options);
     Ok(Message { bytes, left_out })
 }
 
@@ -91,7 +100,7 @@ pub(super) fn refuse(lease: &Lease, request: &Request<'_>) -> Result<Message, Si
     put(&mut options, options::MESSAGE, b"not this port's address");
     put(&mut options, options::CLIENT_ID, &request.client_id()?.unwrap_or_default());
     let none = Ipv4Addr::UNSPECIFIED;
-    Ok(Message { bytes: bootp(request, none, none, &options), left_out: Vec::new() })
+    Ok(Message { bytes: bootp(request, none, none, &Boot::NONE, &options), left_out: Vec::new() })
 }
 
 fn head(lease: &Lease, message: MessageType) -> Vec<u8> {
@@ -121,8 +130,9 @@ fn option_space(lease: &Lease, request: &Request<'_>) -> usize {
 fn choose(lease: &Lease, request: &Request<'_>) -> Vec<(u8, Vec<u8>)> {
     let asked = request.parameter_list();
     let mut chosen: Vec<(u8, Vec<u8>)> = Vec::with_capacity(BY_IMPORTANCE.len());
-    for &code in asked.as_deref().unwrap_or(&BY_DEFAULT).iter().chain(&ALWAYS) {
-        if !BY_IMPORTANCE.contains(&code) || chosen.iter().any(|(known, _)| *known == code) {
+    let private = || private(lease).map(|(code, _)| code);
+    for &code in asked.as_deref().unwrap_or(&BY_DEFAULT).iter().chain(&ALWAYS).chain(private()) {
+        if chosen.iter().any(|(known, _)| *known == code) {
             continue;
         }
         let value = value(lease, code);
@@ -134,9 +144,12 @@ fn choose(lease: &Lease, request: &Request<'_>) -> Vec<(u8, Vec<u8>)> {
 }
 
 /// Which options have a place in `space` bytes, and which have not.
-fn fit(chosen: &[(u8, Vec<u8>)], mut space: usize) -> (Vec<u8>, Vec<u8>) {
+fn fit(lease: &Lease, chosen: &[(u8, Vec<u8>)], mut space: usize) -> (Vec<u8>, Vec<u8>) {
     let (mut kept, mut left_out) = (Vec::new(), Vec::new());
-    for code in BY_IMPORTANCE {
+    let private = || private(lease).map(|(code, _)| *code);
+    // An operator's own option 249 has no more weight than his others.
+    let ours = BY_IMPORTANCE.into_iter().filter(|code| private().all(|own| own != *code));
+    for code in ours.chain(private()) {
         let Some((_, value)) = chosen.iter().find(|(known, _)| *known == code) else { continue };
         match space.checked_sub(put_len(value.len())) {
             Some(rest) => {
@@ -149,8 +162,16 @@ fn fit(chosen: &[(u8, Vec<u8>)], mut space: usize) -> (Vec<u8>, Vec<u8>) {
     (kept, left_out)
 }
 
-/// The value of one of [`BY_IMPORTANCE`]; empty when there is nothing to say.
+/// An operator's options, in the order of their codes.
+fn private(lease: &Lease) -> impl Iterator<Item = (&u8, &Vec<u8>)> {
+    lease.private_options.range(PRIVATE_CODES)
+}
+
+/// The value of an option; empty when there is nothing to say, or when it is not for the client to ask for.
 fn value(lease: &Lease, code: u8) -> Vec<u8> {
+    if let Some((_, own)) = private(lease).find(|(own, _)| **own == code) {
+        return own.clone();
+    }
     let text = |text: Option<&str>| text.unwrap_or_default().as_bytes().to_vec();
     match code {
         options::ROUTER => lease.gateway.iter().flat_map(Ipv4Addr::octets).collect(),
@@ -162,14 +183,47 @@ fn value(lease: &Lease, code: u8) -> Vec<u8> {
         options::BROADCAST_ADDRESS if lease.address.prefix_len() < 31 => {
             lease.address.broadcast().octets().to_vec()
         }
+        options::NTP_SERVERS => lease.ntp.iter().flat_map(Ipv4Addr::octets).collect(),
+        options::TFTP_SERVER => text(lease.tftp_server.as_deref()),
+        options::BOOT_FILE => text(lease.boot_file.as_deref()),
         options::DOMAIN_SEARCH => names::encode_search(lease),
         options::CLASSLESS_ROUTES | options::MS_CLASSLESS_ROUTES => routes::encode(&routes::classless(lease)),
         _ => Vec::new(),
     }
 }
 
-/// Fixed fields, options, end, padding. `siaddr`, `sname` and `file` are empty: no boot server is offered.
-fn bootp(request: &Request<'_>, ciaddr: Ipv4Addr, yiaddr: Ipv4Addr, options: &[u8]) -> Vec<u8> {
+/// BOOTP's own fields for what options 66 and 67 say. Firmware differs in which it reads: iPXE finds its server in
+/// `siaddr` alone, and what knows no options (RFC 951) its file in `file`. The fields are in every message anyhow.
+struct Boot {
+    siaddr: Ipv4Addr,
+    sname: [u8; 64],
+    file: [u8; 128],
+}
+
+impl Boot {
+    const NONE: Self = Self { siaddr: Ipv4Addr::UNSPECIFIED, sname: [0; 64], file: [0; 128] };
+
+    fn of(lease: &Lease) -> Self {
+        let server = lease.tftp_server.as_deref().unwrap_or_default();
+        Self {
+            siaddr: server.parse().unwrap_or(Ipv4Addr::UNSPECIFIED),
+            sname: field(server),
+            file: field(lease.boot_file.as_deref().unwrap_or_default()),
+        }
+    }
+}
+
+/// A text with a NUL at its end; empty when it does not fit, since half a name is another one.
+fn field<const N: usize>(text: &str) -> [u8; N] {
+    let mut field = [0; N];
+    if text.len() < N {
+        field.iter_mut().zip(text.bytes()).for_each(|(place, byte)| *place = byte);
+    }
+    field
+}
+
+/// Fixed fields, options, end, padding.
+fn bootp(request: &Request<'_>, ciaddr: Ipv4Addr, yiaddr: Ipv4Addr, boot: &Boot, options: &[u8]) -> Vec<u8> {
     let mut out = Vec::with_capacity(FIXED_LEN.saturating_add(options.len()).saturating_add(1).max(MIN_LEN));
     out.extend([OP_REPLY, HTYPE_ETHERNET, HLEN_ETHERNET, 0]);
     out.extend(request.xid);
@@ -177,10 +231,12 @@ fn bootp(request: &Request<'_>, ciaddr: Ipv4Addr, yiaddr: Ipv4Addr, options: &[u
     out.extend(request.flags);
     out.extend(ciaddr.octets());
     out.extend(yiaddr.octets());
-    out.extend([0; 8]); // siaddr, giaddr
+    out.extend(boot.siaddr.octets());
+    out.extend([0; 4]); // giaddr
     out.extend(request.chaddr.0);
     out.extend([0; 10]); // rest of chaddr
-    out.extend([0; 64 + 128]); // sname, file
+    out.extend(boot.sname);
+    out.extend(boot.file);
     out.extend(COOKIE);
     out.extend(options);
     out.push(options::END);

@@ -10,7 +10,7 @@ use serde::Serialize;
 pub(in crate::bench) type Mac = [u8; 6];
 
 /// A kind of frame. Sizes are bytes with the Ethernet header and without the check sequence.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, clap::ValueEnum)]
 #[serde(rename_all = "snake_case")]
 pub(in crate::bench) enum Frame {
     /// A UDP datagram, little more than headers.
@@ -177,7 +177,7 @@ fn length(bytes: usize) -> [u8; 2] {
 }
 
 /// RFC 1071, for an even number of bytes.
-fn internet_checksum(bytes: &[u8]) -> u16 {
+pub(in crate::bench) fn internet_checksum(bytes: &[u8]) -> u16 {
     let mut sum: u32 = bytes.as_chunks::<2>().0.iter().map(|pair| u32::from(u16::from_be_bytes(*pair))).sum();
     while sum > 0xffff {
         sum = (sum & 0xffff) + (sum >> 16);

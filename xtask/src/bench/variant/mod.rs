@@ -6,7 +6,7 @@ mod bridge;
 mod mirred;
 mod netagent;
 
-use anyhow::Result;
+use anyhow::{Context as _, Result};
 use netagent_tests::agent::Agent;
 use serde::Serialize;
 
@@ -27,7 +27,7 @@ pub(super) enum Direction {
 }
 
 /// A way from tap to pod link and back. One more variant is one more line here and in each `match` below.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, clap::ValueEnum)]
 #[serde(rename_all = "kebab-case")]
 pub(super) enum Variant {
     /// Dropped at the first hook: what sending and counting cost without any path.
@@ -52,6 +52,8 @@ pub(super) enum Variant {
     NetagentPlain,
     /// A port of the agent in tier `xdp`, guard on; the host peer has no offloads then.
     NetagentXdp,
+    /// As [`NetagentPeer`](Self::NetagentPeer), of another build of the agent.
+    NetagentOther,
 }
 
 /// What variants are built with.
@@ -61,6 +63,8 @@ pub(super) struct Workshop {
     pub(super) attacher: Attacher,
     /// The agent whose ports are measured.
     pub(super) agent: Agent,
+    /// Another build, to be measured beside it.
+    pub(super) other: Option<Agent>,
 }
 
 impl Direction {
@@ -86,7 +90,7 @@ impl Direction {
 
 impl Variant {
     /// In the order of the table.
-    pub(super) const ALL: [Self; 11] = [
+    pub(super) const ALL: [Self; 12] = [
         Self::Floor,
         Self::RedirectPeer,
         Self::Redirect,
@@ -98,6 +102,7 @@ impl Variant {
         Self::NetagentOpen,
         Self::NetagentPlain,
         Self::NetagentXdp,
+        Self::NetagentOther,
     ];
 
     /// In which directions it differs from the others.
@@ -109,7 +114,9 @@ impl Variant {
             // A tap has no peer.
             Self::RedirectPeer => &[Direction::FromVm],
             Self::RedirectNoqueue => &[Direction::ToVm],
-            Self::NetagentPeer | Self::NetagentOpen | Self::NetagentXdp => &Direction::ALL,
+            Self::NetagentPeer | Self::NetagentOpen | Self::NetagentXdp | Self::NetagentOther => {
+                &Direction::ALL
+            }
             // The tier is how frames leave; the way in is the same.
             Self::NetagentPlain => &[Direction::FromVm],
         }
@@ -133,6 +140,8 @@ impl Variant {
             (Self::NetagentOpen, Direction::ToVm) => "netagent, guard off",
             (Self::NetagentPlain, _) => "netagent, tier plain",
             (Self::NetagentXdp, _) => "netagent, tier xdp",
+            (Self::NetagentOther, Direction::FromVm) => "the other netagent, tier peer",
+            (Self::NetagentOther, Direction::ToVm) => "the other netagent",
         }
     }
 
@@ -147,13 +156,15 @@ impl Variant {
             | Self::Mirred
             | Self::Bridge
             | Self::BridgeNetfilter
-            | Self::NetagentOpen => false,
+            | Self::NetagentOpen
+            | Self::NetagentOther => false,
         }
     }
 
     /// Wires a pod in this way.
     pub(super) fn build(self, workshop: &Workshop) -> Result<Scene> {
         let attacher = &workshop.attacher;
+        let netagent = |agent: &Agent, ask: &Ask| netagent::build(attacher, agent, ask);
         match self {
             Self::Floor => bare::floor(attacher),
             Self::RedirectPeer => bare::redirect(attacher, RedirectCall::RedirectPeer, Qdisc::Default),
@@ -162,10 +173,14 @@ impl Variant {
             Self::Mirred => mirred::build(attacher),
             Self::Bridge => bridge::build(attacher, bridge::Netfilter::Off),
             Self::BridgeNetfilter => bridge::build(attacher, bridge::Netfilter::On),
-            Self::NetagentPeer => netagent::build(workshop, &Ask { tier: "peer", guard: true }),
-            Self::NetagentOpen => netagent::build(workshop, &Ask { tier: "peer", guard: false }),
-            Self::NetagentPlain => netagent::build(workshop, &Ask { tier: "plain", guard: true }),
-            Self::NetagentXdp => netagent::build(workshop, &Ask { tier: "xdp", guard: true }),
+            Self::NetagentPeer => netagent(&workshop.agent, &Ask { tier: "peer", guard: true }),
+            Self::NetagentOpen => netagent(&workshop.agent, &Ask { tier: "peer", guard: false }),
+            Self::NetagentPlain => netagent(&workshop.agent, &Ask { tier: "plain", guard: true }),
+            Self::NetagentXdp => netagent(&workshop.agent, &Ask { tier: "xdp", guard: true }),
+            Self::NetagentOther => {
+                let other = workshop.other.as_ref().context("there is no other build: --against NETAGENT")?;
+                netagent(other, &Ask { tier: "peer", guard: true })
+            }
         }
     }
 }

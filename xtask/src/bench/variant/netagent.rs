@@ -3,15 +3,15 @@
 
 use anyhow::{Context as _, Result, anyhow, bail};
 use netagent_tests::{
+    agent::Agent,
     attached, ethtool,
     netns::Netns,
     topology::{HOST_LINK, POD_LINK, Topology},
 };
 use serde_json::Value;
 
-use super::Workshop;
 use crate::bench::{
-    bpf::program::Program,
+    bpf::{attach::Attacher, program::Program},
     scene::{Programs, Scene, Sink, TAP, ToVmEnd, mac, open_tap, pod},
 };
 
@@ -34,12 +34,12 @@ const FOR_XDP: [(&str, bool); 5] = [
 ];
 
 /// The port, or an error if the agent chose another tier: a figure must stand for what it is called.
-pub(super) fn build(workshop: &Workshop, ask: &Ask) -> Result<Scene> {
+pub(super) fn build(attacher: &Attacher, agent: &Agent, ask: &Ask) -> Result<Scene> {
     let topology = pod()?;
     if ask.tier == "xdp" {
         ethtool::switch(&topology.node, HOST_LINK, &FOR_XDP)?;
     }
-    attach(workshop, &topology, ask)?;
+    attach(attacher, agent, &topology, ask)?;
     // The sink last: nothing of the agent's set-up may be taken for load, or be dropped by it.
     Ok(Scene {
         tap: open_tap(&topology)?,
@@ -47,7 +47,7 @@ pub(super) fn build(workshop: &Workshop, ask: &Ask) -> Result<Scene> {
             from_vm: Some(program_on(&topology.pod, TAP, ask)?),
             to_vm: Some(program_on(&topology.pod, POD_LINK, ask)?),
         },
-        from_vm: Sink::at_host_peer(&workshop.attacher, &topology)?,
+        from_vm: Sink::at_host_peer(attacher, &topology)?,
         to_vm: ToVmEnd::Ring,
         _held: Vec::new(),
         guest_mac: mac(&topology.pod_mac()?)?,
@@ -56,7 +56,7 @@ pub(super) fn build(workshop: &Workshop, ask: &Ask) -> Result<Scene> {
     })
 }
 
-fn attach(workshop: &Workshop, topology: &Topology, &Ask { tier, guard }: &Ask) -> Result<()> {
+fn attach(attacher: &Attacher, agent: &Agent, topology: &Topology, &Ask { tier, guard }: &Ask) -> Result<()> {
     let netns = topology.pod.path().display().to_string();
     let resolv_conf = topology.resolv_conf().display().to_string();
     let mut words = vec![
@@ -77,7 +77,7 @@ fn attach(workshop: &Workshop, topology: &Topology, &Ask { tier, guard }: &Ask) 
     if !guard {
         words.extend(["--guard-off", "all"]);
     }
-    let port = workshop.agent.json(&words)?;
+    let port = agent.json(&words)?;
     let chosen = |key: &str| port.pointer(key).and_then(Value::as_str).unwrap_or_default().to_owned();
     if chosen("/datapath/tier") != tier {
         bail!(
@@ -87,11 +87,8 @@ fn attach(workshop: &Workshop, topology: &Topology, &Ask { tier, guard }: &Ask) 
         );
     }
     let hook = chosen("/datapath/hook");
-    if hook != workshop.attacher.hook().to_string() {
-        bail!(
-            "the agent attaches by {hook}, the comparison by {}: they cannot be compared",
-            workshop.attacher.hook()
-        );
+    if hook != attacher.hook().to_string() {
+        bail!("the agent attaches by {hook}, the comparison by {}: they cannot be compared", attacher.hook());
     }
     Ok(())
 }

@@ -6,7 +6,7 @@ mod options;
 mod properties;
 mod states;
 
-use std::{net::Ipv4Addr, time::Duration};
+use std::{collections::BTreeMap, net::Ipv4Addr, time::Duration};
 
 use dhcproto::{Decodable, Decoder, v4::Message};
 use etherparse::{NetSlice, PacketBuilder, SlicedPacket, TransportSlice};
@@ -35,6 +35,10 @@ pub(super) fn lease() -> Lease {
         domain: None,
         hostname: Some("vm-1".into()),
         mtu: 1450,
+        ntp: Vec::new(),
+        tftp_server: None,
+        boot_file: None,
+        private_options: BTreeMap::new(),
         lease_time: Duration::from_secs(24 * 3600),
     }
 }
@@ -147,7 +151,11 @@ impl Read {
         assert!(bytes.len() >= 300, "BOOTP's minimum: {}", bytes.len());
         assert_eq!(reply.frame.len(), MESSAGE_AT + bytes.len());
         assert_eq!(&bytes[..4], [2, 1, 6, 0]);
-        assert!(bytes[44..236].iter().all(|b| *b == 0), "sname and file are empty");
+        assert!(bytes[34..44].iter().all(|b| *b == 0), "nothing behind the MAC");
+        for field in [&bytes[44..108], &bytes[108..236]] {
+            let end = field.iter().position(|b| *b == 0).expect("sname and file end in NUL");
+            assert!(field[end..].iter().all(|b| *b == 0), "nothing behind the name");
+        }
         assert_eq!(&bytes[236..240], [99, 130, 83, 99]);
         let mut options: Vec<(u8, Vec<u8>)> = Vec::new();
         let mut at = 240;

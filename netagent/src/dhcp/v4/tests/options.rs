@@ -126,3 +126,156 @@ fn options_in_overloaded_fields_count() {
     let super::Outcome::Reply(reply) = super::answer(&lease(), &frame) else { panic!("no reply") };
     assert_eq!(Read::of(reply).codes(), [53, 54, 51, 58, 59, 1, 12, 6, 3]);
 }
+
+/// What an operator may lay over the pod's word.
+fn told() -> Lease {
+    Lease {
+        domain: Some("example.org".into()),
+        ntp: vec![Ipv4Addr::new(192, 0, 2, 123), Ipv4Addr::new(192, 0, 2, 124)],
+        tftp_server: Some("192.0.2.69".into()),
+        boot_file: Some("boot/snponly.efi".into()),
+        private_options: [(224, b"a".to_vec()), (254, vec![0, 255])].into(),
+        ..lease()
+    }
+}
+
+#[test]
+fn overrides_are_served_to_who_asks_and_to_who_sends_no_list() {
+    let got = discover(&told(), &[]);
+    assert_eq!(got.codes(), [53, 54, 51, 58, 59, 1, 3, 6, 12, 15, 26, 28, 42, 66, 67, 119, 224, 254]);
+    let got = discover(&told(), &[&option(55, &[67, 66, 42, 15])]);
+    assert_eq!(got.codes(), [53, 54, 51, 58, 59, 1, 67, 66, 42, 15, 3, 224, 254]);
+    assert_eq!(got.option(15).unwrap(), b"example.org");
+    assert_eq!(got.option(42).unwrap(), [192, 0, 2, 123, 192, 0, 2, 124]);
+    assert_eq!(got.option(66).unwrap(), b"192.0.2.69");
+    assert_eq!(got.option(67).unwrap(), b"boot/snponly.efi");
+    let got = discover(&told(), &[&option(55, &[1])]);
+    assert_eq!(got.codes(), [53, 54, 51, 58, 59, 1, 3, 224, 254]);
+}
+
+#[test]
+fn bootp_fields_say_what_66_and_67_say() {
+    let text = |field: Option<&[u8]>| {
+        String::from_utf8_lossy(field.unwrap_or_default()).trim_end_matches('\0').to_owned()
+    };
+    let got = discover(&told(), &[]);
+    assert_eq!(got.message.siaddr(), Ipv4Addr::new(192, 0, 2, 69));
+    assert_eq!(text(got.message.sname()), "192.0.2.69");
+    assert_eq!(text(got.message.fname()), "boot/snponly.efi");
+    // A name is no address, and a text that does not fit is in the option alone.
+    let long = "x".repeat(128);
+    let named = Lease { tftp_server: Some("tftp.lan".into()), boot_file: Some(long.clone()), ..lease() };
+    let got = discover(&named, &[]);
+    assert_eq!(got.message.siaddr(), Ipv4Addr::UNSPECIFIED);
+    assert_eq!(text(got.message.sname()), "tftp.lan");
+    assert_eq!(text(got.message.fname()), "");
+    assert_eq!(got.option(67).unwrap(), long.as_bytes());
+    // A refusal offers nothing to boot.
+    let nak = Client::sends(3, &[&option(50, &[10, 0, 0, 1])]).is_replied(&told());
+    assert_eq!((nak.codes(), nak.message.siaddr()), (vec![53, 54, 56], Ipv4Addr::UNSPECIFIED));
+}
+
+#[test]
+fn private_options_are_sent_unasked_in_the_client_s_order_and_give_way_first() {
+    let asked = discover(&told(), &[&option(55, &[254, 6])]);
+    assert_eq!(asked.codes(), [53, 54, 51, 58, 59, 1, 254, 6, 3, 224]);
+    assert_eq!(asked.option(254).unwrap(), [0, 255]);
+    // Of 308 bytes 34 are taken, 6 by option 3 and 3 by 224; 261 bytes
+    // fit as two parts, and one more does not.
+    let large = |len| Lease { private_options: [(224, vec![7]), (225, vec![8; len])].into(), ..lease() };
+    let got = discover(&large(261), &[&option(55, &[3])]);
+    assert_eq!((got.option(225).unwrap().len(), got.reply.left_out.len()), (261, 0));
+    let got = discover(&large(262), &[&option(55, &[3])]);
+    assert_eq!((got.codes(), got.reply.left_out), (vec![53, 54, 51, 58, 59, 1, 3, 224], vec![225]));
+}
+
+#[test]
+fn an_operator_s_own_249_takes_the_place_of_microsoft_s() {
+    let own = Lease {
+        routes: many_routes(1),
+        private_options: [(249, vec![9]), (12, b"not for private use".to_vec())].into(),
+        ..lease()
+    };
+    let got = discover(&own, &[&option(55, &[249])]);
+    assert_eq!(got.codes(), [53, 54, 51, 58, 59, 1, 249, 3, 121]);
+    assert_eq!(got.option(249).unwrap(), [9]);
+}
+
+/// RFC 2132: code and length of the options that are served, as the sections lay them out (3.3, 3.5, 3.8, 3.14, 3.17,
+/// 5.1, 5.3, 8.3, 9.2, 9.4 to 9.7, 9.9, 9.11, 9.12).
+#[test]
+fn rfc_2132_layouts() {
+    let got = discover(&told(), &[&option(55, &[6, 12, 15, 26, 28, 42, 66, 67])]);
+    let bytes = &got.reply.frame[super::MESSAGE_AT + 240..];
+    let expected: [&[u8]; 16] = [
+        &[53, 1, 2],
+        &[54, 4, 169, 254, 75, 1],
+        &[51, 4, 0, 1, 0x51, 0x80],
+        &[58, 4, 0, 0, 0xa8, 0xc0],
+        &[59, 4, 0, 1, 0x27, 0x50],
+        &[1, 4, 255, 255, 254, 0],
+        &[6, 8, 10, 96, 0, 10, 1, 1, 1, 1],
+        b"\x0c\x04vm-1",
+        b"\x0f\x0bexample.org",
+        &[26, 2, 0x05, 0xaa],
+        &[28, 4, 10, 129, 1, 255],
+        &[42, 8, 192, 0, 2, 123, 192, 0, 2, 124],
+        b"\x42\x0a192.0.2.69",
+        b"\x43\x10boot/snponly.efi",
+        &[3, 4, 10, 129, 0, 1],
+        &[224, 1, b'a', 254, 2, 0, 255, 255],
+    ];
+    let expected = expected.concat();
+    assert_eq!(&bytes[..expected.len()], expected);
+}
+
+/// RFC 3396, sections 5 to 7: parts of one option stand behind each other, each with code and length, all but the last
+/// with 255 bytes; put together they are the value.
+#[test]
+fn rfc_3396_parts() {
+    let value: Vec<u8> = (0..=255).chain(0..=255).collect();
+    let lease = Lease { private_options: [(224, value.clone())].into(), ..lease() };
+    let got = discover(&lease, &[&option(55, &[3]), &option(57, &[5, 0xdc])]);
+    let bytes = &got.reply.frame[super::MESSAGE_AT + 240..];
+    let at = bytes.windows(2).position(|pair| pair == [224, 255]).unwrap();
+    let parts: [&[u8]; 6] =
+        [&[224, 255], &value[..255], &[224, 255], &value[255..510], &[224, 2], &value[510..]];
+    assert_eq!(bytes[at..][..512 + 6], parts.concat());
+    assert_eq!(got.option(224).unwrap(), value);
+}
+
+/// RFC 3397, section 2: the example, which compresses over the whole value.
+#[test]
+fn rfc_3397_search_example() {
+    let search = ["eng.apple.com.", "marketing.apple.com."].map(String::from).into();
+    let got = discover(&Lease { search, ..lease() }, &[&option(55, &[119])]);
+    assert_eq!(got.option(119).unwrap(), b"\x03eng\x05apple\x03com\x00\x09marketing\xc0\x04");
+}
+
+/// RFC 3442, "Classless Route Option Format": the table's destinations, in a message.
+#[test]
+fn rfc_3442_table() {
+    let gateway = Some(Ipv4Addr::new(10, 129, 0, 1));
+    let destinations = [
+        "10.0.0.0/8",
+        "10.0.0.0/24",
+        "10.17.0.0/16",
+        "10.27.129.0/24",
+        "10.229.0.128/25",
+        "10.198.122.47/32",
+        "0.0.0.0/0",
+    ];
+    let routes = destinations.map(|d| Route { destination: d.parse().unwrap(), gateway }).into();
+    let got = discover(&Lease { routes, ..lease() }, &[&option(55, &[121])]);
+    let descriptors: [&[u8]; 7] = [
+        &[32, 10, 198, 122, 47],
+        &[25, 10, 229, 0, 128],
+        &[24, 10, 0, 0],
+        &[24, 10, 27, 129],
+        &[16, 10, 17],
+        &[8, 10],
+        &[0],
+    ];
+    let expected = descriptors.map(|d| [d, &[10, 129, 0, 1]].concat()).concat();
+    assert_eq!(got.option(121).unwrap(), expected);
+}

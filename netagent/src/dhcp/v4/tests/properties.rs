@@ -4,7 +4,11 @@
 use std::{net::Ipv4Addr, time::Duration};
 
 use ipnet::Ipv4Net;
-use proptest::{collection::vec, option as maybe, prelude::*};
+use proptest::{
+    collection::{btree_map, vec},
+    option as maybe,
+    prelude::*,
+};
 
 use super::{Client, GUEST, Lease, Outcome, Read, SERVER, Silence, ZERO, answer, lease, option, wrap};
 use crate::{core::ids::MacAddr, dhcp::v4::Route};
@@ -36,10 +40,15 @@ prop_compose! {
         hostname in maybe::of(name()),
         mtu in prop_oneof![any::<u16>(), 500u16..1500],
         secs in any::<u64>(),
+        (ntp, tftp_server, boot_file) in (vec(ip(), 0..9), maybe::of(name()), maybe::of("[ -~]{1,255}")),
+        private_options in btree_map(any::<u8>(), vec(any::<u8>(), 0..600), 0..4),
     ) -> Lease {
         let routes = routes.into_iter().map(|(destination, gateway)| Route { destination, gateway }).collect();
         let lease_time = Duration::from_secs(secs);
-        Lease { address, gateway, routes, dns, search, domain, hostname, mtu, lease_time, ..lease() }
+        let tftp_server = tftp_server.map(|name: String| name.replace('\0', ""));
+        let lease =
+            Lease { address, gateway, routes, dns, search, domain, hostname, mtu, lease_time, ..lease() };
+        Lease { ntp, tftp_server, boot_file, private_options, ..lease }
     }
 }
 

@@ -63,6 +63,86 @@ fn renewing_and_rebinding() {
     }
 }
 
+/// RFC 2131, table 4 wants `ciaddr` zero and option 50 filled when selecting; clients of RFC 1541 renewed with option 54.
+#[test]
+fn requests_between_the_states_are_judged_by_the_address_they_name() {
+    let got = with_address(Client::sends(3, &[&address(54, SERVER)]), ADDRESS, SERVER).is_replied(&lease());
+    assert_eq!(got.reply.message, MessageType::Ack);
+    let got = with_address(Client::sends(3, &[&address(54, SERVER)]), OTHER, SERVER).is_replied(&lease());
+    assert_eq!((got.reply.message, got.reply.asked), (MessageType::Nak, Some(OTHER)));
+    // Both are named: what it would like to have counts.
+    let both = |wanted| Client::sends(3, &[&address(50, wanted)]);
+    let got = with_address(both(OTHER), ADDRESS, Ipv4Addr::BROADCAST).is_replied(&lease());
+    assert_eq!((got.reply.message, got.reply.asked), (MessageType::Nak, Some(OTHER)));
+    let got = with_address(both(ADDRESS), OTHER, Ipv4Addr::BROADCAST).is_replied(&lease());
+    assert_eq!(got.reply.message, MessageType::Ack);
+    // A client that has chosen another server is none of ours, whatever address it has.
+    let other = with_address(Client::sends(3, &[&address(54, OTHER)]), ADDRESS, Ipv4Addr::BROADCAST);
+    assert_eq!(other.asks(&lease()), silent(Silence::OtherServer));
+}
+
+/// After a move from another network the guest asks for what it had: 4.3.2 wants a refusal at once, broadcast.
+#[test]
+fn init_reboot_on_the_wrong_network() {
+    for far in [Ipv4Addr::new(192, 0, 2, 7), Ipv4Addr::UNSPECIFIED, Ipv4Addr::BROADCAST, Ipv4Addr::LOCALHOST]
+    {
+        let got = Client::sends(3, &[&address(50, far)]).is_replied(&lease());
+        assert_eq!(got.reply.message, MessageType::Nak, "{far}");
+        assert!(got.is_broadcast());
+        assert_eq!(got.message.yiaddr(), ZERO);
+    }
+}
+
+#[test]
+fn the_lease_time_is_the_server_s_whatever_was_asked_for() {
+    for kind in [1, 3] {
+        let wishes = [address(50, ADDRESS), option(51, &5u32.to_be_bytes())].concat();
+        let got = Client::sends(kind, &[&wishes]).is_replied(&lease());
+        assert_eq!(got.option(51).unwrap(), 86_400u32.to_be_bytes());
+    }
+}
+
+/// RFC 3046, 2.2: who does not support relays does not echo what they add; and the guest is no relay.
+#[test]
+fn a_relay_agent_s_word_is_not_repeated() {
+    let got = Client::sends(1, &[&option(82, &[1, 2, b'a', b'b'])]).is_replied(&lease());
+    assert_eq!(got.option(82), None);
+    for kind in 1..=8 {
+        let mut relayed = Client::sends(kind, &[&address(50, ADDRESS), &option(82, &[1, 1, b'a'])]);
+        relayed.giaddr = OTHER;
+        assert_eq!(relayed.asks(&lease()), silent(Silence::Relayed), "{kind}");
+    }
+}
+
+#[test]
+fn the_client_identifier_comes_back_in_every_answer() {
+    let id = option(61, &[0xff, 0, 0, 0, 1, 0, 2]);
+    for (kind, wanted) in [(1, ADDRESS), (3, ADDRESS), (3, OTHER), (8, ADDRESS)] {
+        let got = Client::sends(kind, &[&address(50, wanted), &id]).is_replied(&lease());
+        assert_eq!(got.option(61).unwrap(), &id[2..], "{kind}");
+    }
+    // It decides nothing: one that belongs to another card gets the same.
+    let other = option(61, &[1, 2, 0, 0, 0, 0, 9]);
+    assert_eq!(Client::sends(1, &[&other]).is_replied(&lease()).message.yiaddr(), ADDRESS);
+    // An empty one is none.
+    assert_eq!(Client::sends(1, &[&[61, 0]]).is_replied(&lease()).option(61), None);
+}
+
+/// RFC 2132, 9.10: at least 576 bytes, and never more than the link carries.
+#[test]
+fn the_message_size_is_held_to_its_bounds() {
+    let wide = crate::dhcp::v4::Lease { dns: vec![OTHER; 255], ..lease() };
+    let len =
+        |size: u16| Client::sends(1, &[&option(57, &size.to_be_bytes())]).is_replied(&wide).reply.frame.len();
+    for least in [0, 1, 300, 575, 576] {
+        assert!(len(least) <= 14 + 576, "{least}");
+    }
+    assert!(len(1400) > 14 + 576);
+    for most in [1450, 1500, 9000, u16::MAX] {
+        assert!(len(most) <= 14 + 1450, "{most}");
+    }
+}
+
 #[test]
 fn a_nak_is_broadcast_and_carries_no_configuration() {
     let id = [1, 2, 3, 4];

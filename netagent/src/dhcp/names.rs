@@ -1,0 +1,165 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! Which of the pod's names a guest can be given, whatever it is that tells them.
+#![cfg_attr(
+    not(test),
+    deny(
+        clippy::arithmetic_side_effects,
+        clippy::expect_used,
+        clippy::indexing_slicing,
+        clippy::panic,
+        clippy::string_slice,
+        clippy::unreachable,
+        clippy::unwrap_used
+    )
+)]
+
+use std::fmt;
+
+/// A label's length (RFC 1035, 2.3.4); option 12 is held to it as well.
+pub(super) const MAX_LABEL: usize = 63;
+/// A name's length as text, so that it has at most 255 bytes on the wire (RFC 1035, 2.3.4).
+const MAX_NAME: usize = 253;
+/// As many search domains as Kubernetes allows a pod. It also bounds the work per reply.
+const MAX_SEARCH: usize = 32;
+
+/// A name of the pod that its guest is not given.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{usage} {name:?} is left out of DHCP replies: {defect}")]
+pub struct UnusableName {
+    /// What it was for.
+    pub usage: NameUse,
+    /// The name as the pod has it.
+    pub name: String,
+    /// What is wrong with it.
+    pub defect: NameDefect,
+}
+
+/// What a name is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NameUse {
+    /// Option 12.
+    Hostname,
+    /// Option 15.
+    Domain,
+    /// Option 119.
+    SearchDomain,
+}
+
+impl fmt::Display for NameUse {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Hostname => "hostname",
+            Self::Domain => "domain",
+            Self::SearchDomain => "search domain",
+        })
+    }
+}
+
+/// Why a name cannot be given to a guest.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NameDefect {
+    /// It is empty or the root.
+    Empty,
+    /// More than 253 characters.
+    TooLong,
+    /// A label is empty or has more than 63 characters.
+    LabelLength,
+    /// A character other than ASCII letters, digits, `-` and `_`, or `-` at an end of a label. Clients refuse the
+    /// whole option for one of these (dhclient), or hand them to a shell.
+    Character,
+    /// It comes after 32 others.
+    TooMany,
+}
+
+impl fmt::Display for NameDefect {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Empty => "it is empty",
+            Self::TooLong => "it has more than 253 characters",
+            Self::LabelLength => "a label is empty or has more than 63 characters",
+            Self::Character => {
+                "a label has a character other than letters, digits, `-` and `_`, or begins or ends with `-`"
+            }
+            Self::TooMany => "32 search domains come before it",
+        })
+    }
+}
+
+/// Usable search domains without trailing dot, in order, each once.
+pub(super) fn search(domains: &[String]) -> Vec<&str> {
+    let mut names: Vec<&str> = Vec::new();
+    for name in checked_search(domains).filter_map(|(_, checked)| checked.ok()) {
+        if !names.iter().any(|known| known.eq_ignore_ascii_case(name)) {
+            names.push(name);
+        }
+    }
+    names
+}
+
+/// The search domains that a guest does not get.
+pub(super) fn unusable_search(domains: &[String]) -> impl Iterator<Item = UnusableName> {
+    checked_search(domains).filter_map(|(name, checked)| {
+        let defect = checked.err()?;
+        Some(UnusableName { usage: NameUse::SearchDomain, name: name.to_owned(), defect })
+    })
+}
+
+/// Each search domain as the pod has it, and as a guest may get it.
+fn checked_search(domains: &[String]) -> impl Iterator<Item = (&str, Result<&str, NameDefect>)> {
+    domains.iter().enumerate().map(|(place, name)| {
+        (name.as_str(), if place < MAX_SEARCH { check(name) } else { Err(NameDefect::TooMany) })
+    })
+}
+
+/// The name without a trailing dot, if every client takes it.
+pub(super) fn check(name: &str) -> Result<&str, NameDefect> {
+    let name = name.strip_suffix('.').unwrap_or(name);
+    if name.is_empty() {
+        return Err(NameDefect::Empty);
+    }
+    if name.len() > MAX_NAME {
+        return Err(NameDefect::TooLong);
+    }
+    for label in name.split('.') {
+        if label.is_empty() || label.len() > MAX_LABEL {
+            return Err(NameDefect::LabelLength);
+        }
+        let known = label.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_');
+        if !known || label.starts_with('-') || label.ends_with('-') {
+            return Err(NameDefect::Character);
+        }
+    }
+    Ok(name)
+}
+
+/// The names one after another, each whole: IPv6's options do without pointers (RFC 8415, section 10; RFC 8106,
+/// section 5.2). The names must have passed [`check`].
+pub(super) fn encode_whole(names: &[&str]) -> Vec<u8> {
+    let mut out = Vec::new();
+    for name in names {
+        name.split('.').for_each(|label| put_label(&mut out, label));
+        out.push(0);
+    }
+    out
+}
+
+/// One label of a name that has passed [`check`] (RFC 1035, 3.1).
+pub(super) fn put_label(out: &mut Vec<u8>, label: &str) {
+    // At most `MAX_LABEL`.
+    out.push(label.len() as u8);
+    out.extend(label.as_bytes());
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_without_pointers() {
+        let domains = ["svc.cluster.local.", "a..b", "cluster.local", "CLUSTER.local"].map(String::from);
+        let whole = encode_whole(&search(&domains));
+        assert_eq!(whole, b"\x03svc\x07cluster\x05local\x00\x07cluster\x05local\x00");
+        assert_eq!(unusable_search(&domains).map(|u| u.name).collect::<Vec<_>>(), ["a..b"]);
+        assert_eq!(encode_whole(&[]), b"");
+    }
+}

@@ -77,15 +77,17 @@ pub(super) fn start(system: &System) -> Result<Vec<Process>> {
 
 pub(super) fn ask(system: &mut System, ask: Ask) -> Result<()> {
     match ask {
-        // Without a carrier it takes its lease for lost, and gives it back (`SendRelease`, on by default).
-        Ask::Release => system.plug(false),
+        // It gives back what it has (`SendRelease`, on by default), and begins anew.
+        Ask::Release => system.run(networkctl(system, "reconfigure")),
         Ask::Confirm => system.replug(),
-        Ask::Renew | Ask::Rebind => {
-            let mut command: Command = system.command("networkctl");
-            command.args(["renew", GUEST_LINK]);
-            system.run(command)
-        }
+        Ask::Renew | Ask::Rebind => system.run(networkctl(system, "renew")),
     }
+}
+
+fn networkctl(system: &System, verb: &str) -> Command {
+    let mut command = system.command("networkctl");
+    command.args([verb, GUEST_LINK]);
+    command
 }
 
 /// There is no resolv.conf: systemd-resolved would read these lines.

@@ -155,15 +155,12 @@ impl System {
         fs::create_dir(self.path("run")).context("cannot make /run")
     }
 
-    /// The card loses its carrier or gets it back: as when a cable is pulled, or a guest is moved.
-    pub fn plug(&self, carrier: bool) -> Result<()> {
-        let carrier = if carrier { "on" } else { "off" };
-        run_ok(self.inside("ip").args(["link", "set", GUEST_LINK, "carrier", carrier]), TIMEOUT).map(drop)
-    }
-
+    /// The card loses its carrier and gets it back: as when a cable is pulled, or a guest is moved.
     pub(super) fn replug(&self) -> Result<()> {
-        self.plug(false)?;
-        self.plug(true)
+        for carrier in ["off", "on"] {
+            run_ok(self.inside("ip").args(["link", "set", GUEST_LINK, "carrier", carrier]), TIMEOUT)?;
+        }
+        Ok(())
     }
 
     /// Why this client cannot be made to do something.

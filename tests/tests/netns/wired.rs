@@ -157,6 +157,8 @@ pub(crate) fn pod(port: &Port) -> Result<Topology> {
     deaf(node)?;
     node.ip(&format!("link set {HOST_LINK} address {}", spell(HOST_MAC)))?;
     pod.ip(&format!("link set {POD_LINK} address {}", spell(port.pod_mac.octets())))?;
+    // For the link-local address of a global gateway the agent would ask, again and again: here nobody answers.
+    pod.ip("-6 route delete default")?;
     // Next hops are what the agent finds in the pod's routes.
     for neighbour in port.ipv6_neighbours.iter().filter(|address| !address.is_unspecified()) {
         let via = Ipv6Addr::from(neighbour.octets());

@@ -8,6 +8,7 @@ use std::{
 };
 
 use anyhow::{Context as _, Result, bail};
+use nix::sys::signal::Signal;
 
 use crate::{netns::Netns, poll, process::Process};
 
@@ -20,7 +21,7 @@ const MAGIC: u32 = 0xa1b2_c3d4;
 /// Recording goes on until the value is dropped.
 #[derive(Debug)]
 pub struct Capture {
-    _tcpdump: Process,
+    tcpdump: Process,
     file: PathBuf,
     _dir: tempfile::TempDir,
 }
@@ -43,12 +44,16 @@ impl Capture {
             Ok(said().contains("listening on").then_some(()))
         })
         .with_context(said)?;
-        Ok(Self { _tcpdump: tcpdump, file, _dir: dir })
+        Ok(Self { tcpdump, file, _dir: dir })
     }
 
-    /// The file, for other tools. The last record may be cut.
-    pub fn file(&self) -> &Path {
-        &self.file
+    /// Ends the recording and gives the file, whole, for other tools.
+    pub fn stop(&mut self) -> Result<&Path> {
+        if self.tcpdump.try_wait()?.is_none() {
+            self.tcpdump.signal(Signal::SIGINT)?;
+            self.tcpdump.wait(TIMEOUT)?;
+        }
+        Ok(&self.file)
     }
 
     /// All frames so far.

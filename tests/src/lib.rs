@@ -36,5 +36,6 @@ pub mod resolver;
 pub mod stand_in;
 pub mod tap;
 pub mod topology;
+pub mod tshark;
 pub mod uml;
 pub mod vectors;

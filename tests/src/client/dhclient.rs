@@ -31,7 +31,7 @@ pub(super) fn ask(system: &mut System, _: Ask) -> Result<()> {
         let command = command(system, family, &["-r"]);
         system.run(command)?;
     }
-    system.end(None)
+    system.wait_end()
 }
 
 fn families(system: &System) -> Vec<&'static str> {

@@ -32,7 +32,7 @@ pub(super) fn ask(system: &mut System, ask: Ask) -> Result<()> {
         Ask::Rebind => system.run(command(system, "--rebind")),
         Ask::Release => {
             system.run(command(system, "--release"))?;
-            system.end(None)
+            system.wait_end()
         }
         Ask::Confirm => system.replug(),
     }

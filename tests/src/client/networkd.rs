@@ -4,7 +4,7 @@
 use std::{fs, os::unix::fs::chown, process::Command, time::Duration};
 
 use anyhow::{Context as _, Result};
-use nix::{sys::signal::Signal, unistd::User};
+use nix::unistd::User;
 
 use super::{Ask, System};
 use crate::{poll, process::Process, resolver::Resolver, stand_in::GUEST_LINK};
@@ -77,15 +77,17 @@ pub(super) fn start(system: &System) -> Result<Vec<Process>> {
 
 pub(super) fn ask(system: &mut System, ask: Ask) -> Result<()> {
     match ask {
-        // Ending releases (`SendRelease`, on by default).
-        Ask::Release => system.end(Some(Signal::SIGTERM)),
+        // It gives back what it has (`SendRelease`, on by default), and begins anew.
+        Ask::Release => system.run(networkctl(system, "reconfigure")),
         Ask::Confirm => system.replug(),
-        Ask::Renew | Ask::Rebind => {
-            let mut command: Command = system.command("networkctl");
-            command.args(["renew", GUEST_LINK]);
-            system.run(command)
-        }
+        Ask::Renew | Ask::Rebind => system.run(networkctl(system, "renew")),
     }
+}
+
+fn networkctl(system: &System, verb: &str) -> Command {
+    let mut command = system.command("networkctl");
+    command.args([verb, GUEST_LINK]);
+    command
 }
 
 /// There is no resolv.conf: systemd-resolved would read these lines.

@@ -155,8 +155,8 @@ impl System {
         fs::create_dir(self.path("run")).context("cannot make /run")
     }
 
-    /// The card loses its carrier and gets it back: as after a cable was pulled, or a guest was moved.
-    pub fn replug(&self) -> Result<()> {
+    /// The card loses its carrier and gets it back: as when a cable is pulled, or a guest is moved.
+    pub(super) fn replug(&self) -> Result<()> {
         for carrier in ["off", "on"] {
             run_ok(self.inside("ip").args(["link", "set", GUEST_LINK, "carrier", carrier]), TIMEOUT)?;
         }
@@ -272,16 +272,8 @@ impl System {
         self.running.first_mut().context("no client runs")?.signal(signal)
     }
 
-    /// Ends the client as its own means do, and waits for it.
-    pub(super) fn end(&mut self, signal: Option<Signal>) -> Result<()> {
-        for mut process in self.running.drain(..) {
-            if let Some(signal) = signal
-                && process.try_wait()?.is_none()
-            {
-                process.signal(signal)?;
-            }
-            process.wait(TIMEOUT)?;
-        }
-        Ok(())
+    /// Waits for the end of a client that has been told to end.
+    pub(super) fn wait_end(&mut self) -> Result<()> {
+        self.running.drain(..).try_for_each(|mut process| process.wait(TIMEOUT).map(drop))
     }
 }

@@ -1,7 +1,10 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! One client in one pod: built, attached, recorded; what the guest came to is waited for and then used.
 
-use std::net::{IpAddr, SocketAddr};
+use std::{
+    net::{IpAddr, SocketAddr},
+    time::Duration,
+};
 
 use anyhow::{Context as _, Result, bail};
 use netagent_tests::{
@@ -22,29 +25,30 @@ const FILTER: &str = "udp port 67 or udp port 68 or udp port 546 or udp port 547
 /// Enough for segments of full size both ways.
 const BYTES: usize = 100_000;
 
-pub(crate) struct Case {
+pub(crate) struct Case<'a> {
     // Dropped in this order: the client first, the pod last.
     pub(crate) system: System,
     pub(crate) capture: Capture,
     pub(crate) guest: StandIn,
     pub(crate) topology: Topology,
     pub(crate) client: Client,
+    agent: &'a Agent,
 }
 
-impl Case {
+impl<'a> Case<'a> {
     /// A pod that is attached, and a guest whose client has not been started.
-    pub(crate) fn prepare(agent: &Agent, pod: Pod, client: Client, flags: &[&str]) -> Result<Self> {
+    pub(crate) fn prepare(agent: &'a Agent, pod: Pod, client: Client, flags: &[&str]) -> Result<Self> {
         let families = Families { ipv4: pod.ipv4, ipv6: pod.ipv6 };
         let topology = pod.build()?;
         scene::attach(agent, &topology, flags)?;
         let guest = scene::guest(agent, &topology)?;
         let capture = Capture::start(&guest.guest, GUEST_LINK, FILTER)?;
         let system = System::install(client, &guest.guest, families)?;
-        Ok(Self { system, capture, guest, topology, client })
+        Ok(Self { system, capture, guest, topology, client, agent })
     }
 
     /// As [`Case::prepare`], with the client started and the guest configured as the pod is.
-    pub(crate) fn boot(agent: &Agent, pod: Pod, client: Client, flags: &[&str]) -> Result<Self> {
+    pub(crate) fn boot(agent: &'a Agent, pod: Pod, client: Client, flags: &[&str]) -> Result<Self> {
         let mut case = Self::prepare(agent, pod, client, flags)?;
         case.system.start()?;
         case.wait_inherited()?;
@@ -67,6 +71,37 @@ impl Case {
     /// All messages so far.
     pub(crate) fn messages(&self) -> Result<Vec<Message>> {
         Ok(self.capture.frames()?.iter().filter_map(|frame| Message::of_frame(frame)).collect())
+    }
+
+    /// Waits until these messages were exchanged in this order, after the first `seen`; others may stand between them.
+    pub(crate) fn wait_said(&self, seen: usize, wanted: &[Message]) -> Result<()> {
+        self.wait_said_within(SOON, seen, wanted)
+    }
+
+    /// As [`Case::wait_said`], for what takes longer.
+    pub(crate) fn wait_said_within(&self, time: Duration, seen: usize, wanted: &[Message]) -> Result<()> {
+        let what = wanted.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
+        poll::try_until(&what, time, || {
+            let mut missing = wanted.iter();
+            let mut next = missing.next();
+            for message in self.messages()?.iter().skip(seen) {
+                if Some(message) == next {
+                    next = missing.next();
+                }
+            }
+            Ok(next.is_none().then_some(()))
+        })
+        .with_context(|| format!("it said: {}", self.words().unwrap_or_default()))
+    }
+
+    /// Waits until the agent serves the guest this address.
+    pub(crate) fn wait_served(&self, address: &str) -> Result<()> {
+        poll::try_until("the agent to serve the new address", SOON, || {
+            let port = scene::show(self.agent, &self.topology)?;
+            let addresses = port["guest"]["addresses"].as_array().context("no addresses")?;
+            let first = addresses.first().and_then(serde_json::Value::as_str).unwrap_or_default();
+            Ok(first.starts_with(&format!("{address}/")).then_some(()))
+        })
     }
 
     /// All messages so far, as words.

@@ -3,6 +3,7 @@
 
 mod case;
 mod differences;
+mod scenarios;
 mod shapes;
 mod table;
 

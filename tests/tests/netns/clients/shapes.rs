@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! Pods as container network plugins leave them: every client boots in each and can reach what the pod could.
 
-use std::{collections::BTreeMap, thread};
+use std::thread;
 
 use anyhow::{Result, anyhow};
 use netagent_tests::{
@@ -27,18 +27,17 @@ fn pod(layout: Layout) -> Pod {
 /// All clients at once, each in a pod of its own, behind one agent.
 fn every_client(place: usize, name: &'static str, pod: &Pod) {
     crate::require_clients!();
-    let agent = Agent::builder().start().unwrap();
-    let cells: BTreeMap<Client, Cell> = thread::scope(|scope| {
-        let agent = &agent;
+    let agent = &Agent::builder().start().unwrap();
+    let cells = thread::scope(|scope| {
         let runs = Client::ALL.map(|client| (client, scope.spawn(move || boot(agent, pod.clone(), client))));
-        runs.into_iter()
-            .map(|(client, run)| {
-                let outcome = run.join().unwrap_or_else(|_| Err(anyhow!("it panicked")));
-                (client, outcome.unwrap_or_else(|error| Cell::Differs(format!("{error:#}"))))
-            })
-            .collect()
+        runs.map(|(client, run)| {
+            let outcome = run.join().unwrap_or_else(|_| Err(anyhow!("it panicked")));
+            let cell = outcome.unwrap_or_else(|error| Cell::Differs(format!("{error:#}")));
+            table::note(Part::Shapes, place, name, client, &cell);
+            (client.to_string(), cell)
+        })
     });
-    table::note(Part::Shapes, place, name, cells);
+    table::check(&cells);
 }
 
 fn boot(agent: &Agent, pod: Pod, client: Client) -> Result<Cell> {

@@ -27,22 +27,26 @@ type Rows = BTreeMap<(Part, usize, &'static str), BTreeMap<Client, Cell>>;
 
 static ROWS: Mutex<Rows> = Mutex::new(BTreeMap::new());
 
-/// Notes a row, and fails if anything in it differs. `place` orders the rows of a part.
-pub(crate) fn note(part: Part, place: usize, name: &'static str, cells: BTreeMap<Client, Cell>) {
-    let failures: Vec<String> = cells
-        .iter()
-        .filter_map(|(client, cell)| match cell {
-            Cell::Differs(how) => Some(format!("{client}: {how}")),
-            _ => None,
-        })
-        .collect();
+/// Notes what became of one client, and writes the table. `place` orders the rows of a part.
+pub(crate) fn note(part: Part, place: usize, name: &'static str, client: Client, cell: &Cell) {
     if let Ok(mut rows) = ROWS.lock() {
-        rows.insert((part, place, name), cells);
+        rows.entry((part, place, name)).or_default().insert(client, cell.clone());
         if let Some(path) = env::var_os(TABLE) {
             fs::write(path, text(&rows)).unwrap();
         }
     }
-    assert!(failures.is_empty(), "{name}\n{}", failures.join("\n"));
+}
+
+/// Fails if anything differed.
+pub(crate) fn check(cells: &[(String, Cell)]) {
+    let failures: Vec<String> = cells
+        .iter()
+        .filter_map(|(name, cell)| match cell {
+            Cell::Differs(how) => Some(format!("{name}: {how}")),
+            _ => None,
+        })
+        .collect();
+    assert!(failures.is_empty(), "{}", failures.join("\n"));
 }
 
 fn text(rows: &Rows) -> String {

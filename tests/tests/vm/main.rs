@@ -3,5 +3,6 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on panics, for the backtrace")]
 
 mod guest;
+mod ipv6;
 mod offloads;
 mod rig;

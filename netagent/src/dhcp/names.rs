@@ -1,17 +1,5 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! Which of the pod's names a guest can be given, whatever it is that tells them.
-#![cfg_attr(
-    not(test),
-    deny(
-        clippy::arithmetic_side_effects,
-        clippy::expect_used,
-        clippy::indexing_slicing,
-        clippy::panic,
-        clippy::string_slice,
-        clippy::unreachable,
-        clippy::unwrap_used
-    )
-)]
 
 use std::fmt;
 

@@ -6,6 +6,7 @@
     reason = "every function here is part of a test, and clippy.toml frees only `#[test]` ones"
 )]
 
+mod addressless;
 mod again;
 mod attach;
 mod bad_pod;

@@ -68,7 +68,7 @@ use Need::{Bench, Bpf, Ci, Demo, Matrix, Netns, Vm};
 use Remedy::{Component, Linker, PackageLists, Packages, Toolchain};
 
 /// In the order in which they are shown and installed.
-pub(crate) const REQUIREMENTS: [Requirement; 18] = [
+pub(crate) const REQUIREMENTS: [Requirement; 21] = [
     row(
         "eBPF toolchain",
         "compiles core and the programs for bpfel-unknown-none",
@@ -122,6 +122,21 @@ pub(crate) const REQUIREMENTS: [Requirement; 18] = [
     ),
     row("udhcpc", "DHCP client", &[Netns], Program("udhcpc"), Packages(&["udhcpc"])),
     row("dhclient", "DHCP client", &[Netns], Program("dhclient"), Packages(&["isc-dhcp-client"])),
+    row("dhcpcd", "DHCP client", &[Netns], Program("dhcpcd"), Packages(&["dhcpcd-base"])),
+    row(
+        "networkctl",
+        "systemd-networkd as a DHCP client",
+        &[Netns],
+        Program("networkctl"),
+        Packages(&["systemd"]),
+    ),
+    row(
+        "tshark",
+        "decodes what the agent says, independently of it",
+        &[Netns],
+        Program("tshark"),
+        Packages(&["tshark"]),
+    ),
     row("iperf3", "traffic", &[Netns, Vm, Demo], Program("iperf3"), Packages(&["iperf3"])),
     row(
         "strip",

@@ -3,6 +3,10 @@
 //!
 //! No guest makes another one wait. What is decided is decided under one lock and without an effect; who sends does
 //! not wait for anything ([`line`]), and nothing is logged before it was sent.
+#![expect(
+    clippy::arithmetic_side_effects,
+    reason = "moments and counts of the agent's own, no number of a guest's"
+)]
 
 mod announce;
 mod contain;

@@ -33,7 +33,8 @@ pub struct Configured {
     pub addresses: Vec<IpAddr>,
     /// Of the main table: destination with its prefix length, and hop. Without link-local ones.
     pub routes: BTreeMap<String, Hop>,
-    /// The largest that a packet may have on any of the routes: the link's, or less where family or routes say so.
+    /// The largest that a packet may have on the default route, without one on any: the link's, or less where family or
+    /// routes say so.
     pub mtu: u32,
 }
 
@@ -73,7 +74,7 @@ impl Configured {
         let shown = shown.as_array().ok_or_else(|| anyhow!("no list of routes: {shown}"))?;
         let mut routes = BTreeMap::new();
         let of_link = link_mtu(netns, link, family)?;
-        let mut mtu = None;
+        let (mut mtu, mut default_mtu) = (None, None);
         for route in shown {
             let destination = destination(route["dst"].as_str().context("a route to nowhere")?, family);
             if destination.starts_with("fe80:") {
@@ -82,12 +83,15 @@ impl Configured {
             let of_route = route.pointer("/metrics/0/mtu").and_then(Value::as_u64);
             let of_route = of_route.map_or(Ok(of_link), u32::try_from).context("MTU of a route")?;
             mtu = mtu.max(Some(of_route.min(of_link)));
+            if destination.ends_with("/0") {
+                default_mtu = default_mtu.or(Some(of_route.min(of_link)));
+            }
             let gateway = route["gateway"].as_str().or_else(|| route["via"]["host"].as_str());
             let hop = gateway.map(str::parse).transpose().with_context(|| format!("gateway in {route}"))?;
             // In the order of their metrics: the first is the one that counts.
             routes.entry(destination).or_insert(hop.map_or(Hop::Link, Hop::Via));
         }
-        Ok(Self { addresses, routes, mtu: mtu.unwrap_or(of_link) })
+        Ok(Self { addresses, routes, mtu: default_mtu.or(mtu).unwrap_or(of_link) })
     }
 }
 

@@ -46,14 +46,17 @@ pub(in crate::dhcp) fn ra(guest: &Guest, lease_time: Duration) -> Vec<Advert> {
     guest.routers.iter().map(advert).collect()
 }
 
-/// What the guest reaches without a router, each once.
+/// What the guest reaches without a router, each once. Single hosts, which are gateways most of all, only where no default
+/// router leads to them: dhcpcd 9.4 takes a prefix of 128 bits for an address of its own.
 fn on_link(guest: &Guest) -> Vec<Ipv6Net> {
+    let has_default = guest.routers.iter().any(|router| router.default);
     let subnets = guest.addresses.iter().filter(|a| a.prefix_len() < 128);
     let routes = guest.routes.iter().filter(|r| r.gateway.is_none()).map(|r| &r.destination);
     let mut found: Vec<Ipv6Net> = Vec::new();
     for net in subnets.chain(routes) {
         if let IpNet::V6(net) = net
             && !net.addr().is_multicast()
+            && (net.prefix_len() < 128 || !has_default)
             && !found.contains(&net.trunc())
         {
             found.push(net.trunc());
@@ -121,13 +124,23 @@ mod tests {
         assert!(default.routes.is_empty());
         assert_eq!(other.routes, ["fd00:8::/64".parse().unwrap()]);
         for advert in &adverts {
-            assert_eq!(advert.prefixes, ["fd00:1::/64", "fd00:9::1/128"].map(|p| p.parse().unwrap()));
+            assert_eq!(advert.prefixes, ["fd00:1::/64".parse().unwrap()]);
             assert_eq!(advert.dns, ["fd00:96::a".parse::<Ipv6Addr>().unwrap()]);
             assert_eq!(advert.search, ["cluster.local"]);
             assert_eq!((advert.mtu, advert.lifetime), (1400, 86_400));
             assert!(advert.managed && advert.other);
             assert_eq!((advert.client, advert.server_mac), (guest().mac, SERVER_MAC));
         }
+    }
+
+    #[test]
+    fn a_single_host_is_on_the_link_where_no_router_leads_to_it() {
+        let mut guest = guest();
+        guest.routers.retain(|router| !router.default);
+        let both = ["fd00:1::/64", "fd00:9::1/128"].map(|p| p.parse().unwrap());
+        assert_eq!(ra(&guest, DAY)[0].prefixes, both);
+        guest.routers.clear();
+        assert_eq!(ra(&guest, DAY)[0].prefixes, both);
     }
 
     #[test]

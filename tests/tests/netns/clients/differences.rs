@@ -10,7 +10,7 @@ use netagent_tests::{
     netns::Netns,
     resolver::Resolver,
     stand_in::GUEST_LINK,
-    topology::{HOST_LINK, POD_LINK, Topology},
+    topology::{HOST_LINK, Layout, POD_LINK, Topology},
 };
 
 use super::case::Case;
@@ -62,11 +62,38 @@ fn ipv4(case: &Case, found: &mut Vec<String>) -> Result<()> {
     Ok(())
 }
 
-/// What is remarkable of a guest that has all it needs: nothing, or where it falls short and gets by.
+/// What is remarkable of a guest that has all it can take: nothing, or where it falls short.
 pub(crate) fn remark(case: &Case) -> Result<String> {
-    let (pod, guest) = both(case, Family::V4)?;
-    let short = pod.routes.iter().any(|(to, hop)| becomes_host_route(case, to, *hop, &guest));
-    Ok(if short { HOST_ROUTES.to_owned() } else { String::new() })
+    let mut remarks = Vec::new();
+    if case.topology.spec.ipv4 {
+        let (pod, guest) = both(case, Family::V4)?;
+        if pod.routes.iter().any(|(to, hop)| becomes_host_route(case, to, *hop, &guest)) {
+            remarks.push(HOST_ROUTES);
+        }
+    }
+    if case.topology.spec.ipv6 {
+        let (_, guest) = both(case, Family::V6)?;
+        if lacks_route_information(case, &guest) {
+            remarks.push(NO_ROUTE_INFORMATION);
+        }
+        match case.client {
+            Client::Udhcpc => remarks.push("of IPv6 what the kernel takes: routes and MTU; it has no DHCPv6"),
+            Client::Dhclient if case.topology.spec.ipv4 => {
+                remarks.push("name servers of the family that wrote resolv.conf last");
+            }
+            _ => {}
+        }
+    }
+    Ok(remarks.join("; "))
+}
+
+const NO_ROUTE_INFORMATION: &str = "IPv6 routes other than the default one it does not take (RFC 4191)";
+
+/// dhcpcd 9.4 does not read route information: a pod that has routes and no default gives it no way.
+fn lacks_route_information(case: &Case, guest: &Configured) -> bool {
+    case.client == Client::Dhcpcd
+        && case.topology.spec.layout == Layout::NoDefault
+        && !guest.routes.values().any(|hop| matches!(hop, Hop::Via(_)))
 }
 
 const HOST_ROUTES: &str = "of a subnet on link it makes a route to one host; the rest goes via the gateway";
@@ -98,7 +125,7 @@ fn ipv6(case: &Case, found: &mut Vec<String>) -> Result<()> {
         }
         let way = |netns: &Netns| Ok::<_, anyhow::Error>(leads_to(way_to(netns, address)?, address, &nodes));
         let (of_pod, of_guest) = (way(&case.topology.pod)?, way(&case.guest.guest)?);
-        if of_pod != of_guest {
+        if of_pod != of_guest && !lacks_route_information(case, &guest) {
             found.push(format!("to {address} of {destination}: pod {of_pod}, guest {of_guest}"));
         }
     }

@@ -16,12 +16,14 @@ use super::{
     table::{self, Cell, Part},
 };
 
-/// DHCPv6 and router advertisements are served.
-const IPV6: bool = false;
-const RESOLV_CONF: &str = "search default.svc.cluster.local svc.cluster.local cluster.local\nnameserver 10.96.0.10\nnameserver 10.96.0.11\n";
+const RESOLV_CONF: &str = "search default.svc.cluster.local svc.cluster.local cluster.local\nnameserver 10.96.0.10\nnameserver 10.96.0.11\nnameserver fd00:96::10\n";
 
 fn pod(layout: Layout) -> Pod {
-    Pod { layout, ipv6: IPV6, mtu: 1450, resolv_conf: RESOLV_CONF.to_owned(), ..Pod::default() }
+    Pod { layout, mtu: 1450, resolv_conf: RESOLV_CONF.to_owned(), ..Pod::default() }
+}
+
+fn ipv6_alone(layout: Layout) -> Pod {
+    Pod { ipv4: false, ..pod(layout) }
 }
 
 /// All clients at once, each in a pod of its own, behind one agent.
@@ -67,5 +69,7 @@ shapes! {
     every_client_in_a_pod_without_routes: 6, "static, no routes", pod(Layout::NoRoutes);
     every_client_in_a_pod_without_default_route: 7, "static, one route, no default", pod(Layout::NoDefault);
     every_client_in_a_pod_of_several_addresses: 8, "several addresses", pod(Layout::SeveralAddresses);
-    every_client_in_a_pod_with_a_link_local_gateway: 9, "IPv6 gateway fe80::1", pod(Layout::LinkLocalGateway);
+    every_client_in_a_pod_with_a_link_local_gateway: 9, "dual stack, IPv6 gateway fe80::1", pod(Layout::LinkLocalGateway);
+    every_client_in_a_pod_of_ipv6_alone: 10, "IPv6 alone: /64", ipv6_alone(Layout::Subnet);
+    every_client_in_a_pod_of_ipv6_alone_by_ptp: 11, "IPv6 alone, ptp: /128 gateway", ipv6_alone(Layout::Ptp);
 }

@@ -2,7 +2,7 @@
 //! The hand-off to the guests of all ports: their frames in, answers and advertisements out.
 //!
 //! No guest makes another one wait. What is decided is decided under one lock and without an effect; who sends does
-//! not wait for anything ([`line`]), and nothing is logged before it was sent.
+//! not wait for anything ([`mod@line`]), and nothing is logged before it was sent.
 #![expect(
     clippy::arithmetic_side_effects,
     reason = "moments and counts of the agent's own, no number of a guest's"

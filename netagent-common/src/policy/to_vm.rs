@@ -34,7 +34,7 @@ const PLAIN: Allowed =
 
 /// Judges a frame for the guest and gives it the guest's MAC: CNIs that redirect deliver with another one.
 ///
-/// `learned` is as for [`from_vm`](super::from_vm).
+/// `learned` is as for [`from_vm`](super::from_vm()).
 #[inline(always)]
 pub fn to_vm<P: PacketMut + ?Sized>(
     packet: &mut P,

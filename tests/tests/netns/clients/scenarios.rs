@@ -206,6 +206,11 @@ fn another_address(case: &mut Case) -> Result<Cell> {
 /// Without a gateway the server's address cannot be resolved, so renewing by unicast reaches nobody.
 fn rebinds(client: Client) {
     crate::require_clients!();
+    if client == Client::Dhclient {
+        let why = "it asks again so seldom that a lease short enough for a test may end between T2 and its next try";
+        table::note(Part::Scenarios, SCENARIOS.len(), "rebind", client, &Cell::NotApplicable(why));
+        return;
+    }
     let (agent, _file) = agent(true);
     let pod = Pod { layout: Layout::NoRoutes, ipv6: false, ..Pod::default() };
     let outcome = || -> Result<Cell> {

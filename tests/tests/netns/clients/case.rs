@@ -3,6 +3,7 @@
 
 use std::{
     net::{IpAddr, SocketAddr},
+    path::Path,
     time::Duration,
 };
 
@@ -38,8 +39,20 @@ pub(crate) struct Case<'a> {
 impl<'a> Case<'a> {
     /// A pod that is attached, and a guest whose client has not been started.
     pub(crate) fn prepare(agent: &'a Agent, pod: Pod, client: Client, flags: &[&str]) -> Result<Self> {
+        Self::prepare_told(agent, pod, client, flags, |_| Ok(()))
+    }
+
+    /// As [`Case::prepare`]; `tell` writes the pod's resolv.conf anew.
+    pub(crate) fn prepare_told(
+        agent: &'a Agent,
+        pod: Pod,
+        client: Client,
+        flags: &[&str],
+        tell: impl FnOnce(&Path) -> Result<()>,
+    ) -> Result<Self> {
         let families = Families { ipv4: pod.ipv4, ipv6: pod.ipv6 };
         let topology = pod.build()?;
+        tell(topology.resolv_conf())?;
         scene::attach(agent, &topology, flags)?;
         let guest = scene::guest(agent, &topology)?;
         let capture = Capture::start(&guest.guest, GUEST_LINK, FILTER)?;

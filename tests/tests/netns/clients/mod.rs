@@ -2,6 +2,7 @@
 //! Real DHCP clients in pods of every shape: what they end up with is what the pod has.
 
 mod case;
+mod decode;
 mod differences;
 mod scenarios;
 mod shapes;
@@ -12,7 +13,10 @@ mod table;
 macro_rules! require_clients {
     () => {
         $crate::require_netns!();
-        netagent_tests::require!(netagent_tests::require::Need::Program("tcpdump", "tcpdump"));
+        netagent_tests::require!(
+            netagent_tests::require::Need::Program("tcpdump", "tcpdump"),
+            netagent_tests::require::Need::Program("tshark", "tshark"),
+        );
         for client in netagent_tests::client::Client::ALL {
             let missing = netagent_tests::require::missing(client.needs());
             assert!(missing.is_empty(), "this test cannot run here: {}", missing.join("; "));

@@ -57,10 +57,9 @@ fn agent(short: bool) -> (Agent, NamedTempFile) {
 
 fn lives(client: Client) {
     crate::require_clients!();
-    netagent_tests::require!(netagent_tests::require::Need::Program("tshark", "tshark"));
     // One that cannot be asked renews at T1 alone.
     let (agent, _file) = agent(System::cannot(client, Ask::Renew).is_some());
-    let pod = Pod { layout: Layout::Flannel, ipv6: false, ..Pod::default() };
+    let pod = Pod { layout: Layout::Flannel, ..Pod::default() };
     let mut case = Case::prepare(&agent, pod, client, &[]).unwrap();
     let mut cells = Vec::new();
     for (place, (name, run)) in SCENARIOS.into_iter().enumerate() {
@@ -212,7 +211,7 @@ fn rebinds(client: Client) {
         return;
     }
     let (agent, _file) = agent(true);
-    let pod = Pod { layout: Layout::NoRoutes, ipv6: false, ..Pod::default() };
+    let pod = Pod { layout: Layout::NoRoutes, ..Pod::default() };
     let outcome = || -> Result<Cell> {
         let mut case = Case::boot(&agent, pod, client, &[])?;
         let seen = case.messages()?.len();

@@ -66,7 +66,7 @@ impl fmt::Display for NameDefect {
             Self::TooLong => "it has more than 253 characters",
             Self::LabelLength => "a label is empty or has more than 63 characters",
             Self::Character => {
-                "a label has a character other than letters, digits, `-` and `_`, or begins or ends with `-`"
+                "a label has a character other than letters, digits, `-` and `_`, or begins or ends with one of these two"
             }
             Self::TooMany => "32 search domains come before it",
         })
@@ -113,7 +113,8 @@ pub(super) fn check(name: &str) -> Result<&str, NameDefect> {
             return Err(NameDefect::LabelLength);
         }
         let known = label.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_');
-        if !known || label.starts_with('-') || label.ends_with('-') {
+        // dhclient refuses a whole list for one such label, and dhcpcd what follows it.
+        if !known || label.starts_with(['-', '_']) || label.ends_with(['-', '_']) {
             return Err(NameDefect::Character);
         }
     }
@@ -141,6 +142,14 @@ pub(super) fn put_label(out: &mut Vec<u8>, label: &str) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_label_ends_in_letters_and_digits() {
+        for name in ["_tcp.example", "a.b_.example", "-a.example", "a.b-"] {
+            assert_eq!(check(name), Err(NameDefect::Character), "{name}");
+        }
+        assert_eq!(check("a_b-c.example"), Ok("a_b-c.example"));
+    }
 
     #[test]
     fn names_without_pointers() {

@@ -4,6 +4,7 @@
 mod case;
 mod decode;
 mod differences;
+mod odd_names;
 mod scenarios;
 mod shapes;
 mod table;

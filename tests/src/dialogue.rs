@@ -185,7 +185,7 @@ mod tests {
             assert_eq!(message, Some(Message::Request(state)));
         }
         assert_eq!(Message::of_frame(&frame(all, own, &[53, 1, 1])), Some(Message::DISCOVER));
-        assert_eq!(Message::of_frame(&frame(all, own, &[53, 1])), None);
+        assert_eq!(Message::of_frame(&frame(all, own, &[53, 9])), None, "longer than the message");
         assert_eq!(Message::of_frame(&[0; 20]), None);
     }
 }

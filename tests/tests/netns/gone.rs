@@ -69,8 +69,12 @@ fn goes(without_tcx: bool, agent_is_down: bool) {
     let dies = Pod::default().build().unwrap();
     scene::attach(&agent, &dies, &["--queues", "2"]).unwrap();
     assert_eq!(agent.json(&["status"]).unwrap().as_array().map(Vec::len), Some(2));
-    let namespaces = traces::descriptors(&agent).unwrap();
-    assert!(!namespaces.iter().any(|fd| fd.contains("net:[") || fd.contains("/netns/")), "{namespaces:?}");
+    // It looks into namespaces now and then, and lets go at once.
+    poll::try_until("no namespace to be held open", SOON, || {
+        let open = traces::descriptors(&agent)?;
+        Ok((!open.iter().any(|fd| fd.contains("net:[") || fd.contains("/netns/"))).then_some(()))
+    })
+    .unwrap();
 
     if agent_is_down {
         agent.kill9().unwrap();

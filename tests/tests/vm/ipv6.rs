@@ -4,6 +4,7 @@
 use netagent_tests::{
     iperf::Iperf,
     lease::DhcpClient,
+    ping::Ping,
     poll,
     topology::{GATEWAY6, POD6},
 };
@@ -31,6 +32,8 @@ fn a_dual_stack_guest_leases_is_routed_and_outlives_the_agent() {
         (addresses.contains("fe80:") && !addresses.contains("tentative")).then_some(())
     })
     .unwrap();
+    // What stands there is DHCPv4's.
+    guest(": >/etc/resolv.conf");
     guest("dhclient -v -6 -1 -pf /run/dhclient6.pid -lf /run/dhclient6.leases eth0");
     let addresses = guest("/bin/ip -6 addr show dev eth0 scope global");
     assert!(addresses.contains(&format!("{POD6}/")), "{addresses}");
@@ -40,9 +43,14 @@ fn a_dual_stack_guest_leases_is_routed_and_outlives_the_agent() {
     let resolver = guest("cat /etc/resolv.conf");
     assert!(resolver.contains("default.svc.cluster.local"), "{resolver}");
 
+    // One answer is enough for ping to be content.
     let both_ways = |rig: &Rig| {
-        rig.guest.sh_ok(&format!("ping -6 -c 3 -W 5 {GATEWAY6}"), PATIENCE).unwrap();
-        rig.topology.node.exec_ok(&["ping", "-n", "-c", "3", "-W", "5", &POD6.to_string()]).unwrap();
+        let said = rig.guest.sh_ok(&format!("ping -6 -c 3 -W 5 {GATEWAY6}"), PATIENCE).unwrap();
+        assert!(said.contains(" 0% packet loss"), "{said}");
+        let said =
+            rig.topology.node.exec(&["ping", "-n", "-c", "10", "-i", "0.2", "-W", "5", &POD6.to_string()]);
+        let ping = Ping::parse(&said.unwrap().stdout).unwrap();
+        assert_eq!(ping.received, ping.sent, "{ping:?}");
     };
     both_ways(&rig);
     for reverse in [false, true] {
@@ -51,12 +59,14 @@ fn a_dual_stack_guest_leases_is_routed_and_outlives_the_agent() {
         assert!(report.received_bits_per_second() > 0.0, "{report:?}");
     }
 
+    let before = rig.counter("/from_vm/packets");
     rig.agent.kill9().unwrap();
     both_ways(&rig);
     assert_eq!(default_route(&rig).split(" expires").next(), route.split(" expires").next());
     rig.agent.start().unwrap();
     both_ways(&rig);
     assert_eq!(rig.port()["state"], "ready");
+    assert!(rig.counter("/from_vm/packets") >= before + 20, "counters go on");
     for reason in ["source_mac", "source_ipv6", "nd_target", "nd_option", "malformed"] {
         assert_eq!(rig.counter(&format!("/drops/{reason}")), 0, "{reason}");
     }

@@ -3,7 +3,7 @@
 //!
 //! It only ever says yes, and only where [`from_vm`](super::from_vm) would forward the frame as it is: the rules stand
 //! there, and the tests hold this to them on every vector and on frames that nobody chose. Each field is read and compared
-//! once, in a fifth of the instructions.
+//! once, in about a third of the instructions.
 
 use super::{super::Meta, TCP_HEADER};
 use crate::{

@@ -15,7 +15,7 @@ use std::{collections::BTreeMap, path::Path, sync::Arc};
 
 pub use error::DatapathError;
 pub use maps::Maps;
-pub use object::{Feature, Object};
+pub use object::{Feature, Object, verified};
 pub use pins::Pins;
 pub use programs::{LinkPin, Place};
 pub use punt::PuntRing;

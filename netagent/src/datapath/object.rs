@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! The eBPF object that is part of this binary, and what the kernel makes of it.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, io};
 
 use aya::{
     Btf, Ebpf, EbpfLoader,
@@ -124,14 +124,69 @@ impl Object {
 ///
 /// # Errors
 /// When the kernel refuses it.
-pub(super) fn verified(ebpf: &mut Ebpf, program: Program) -> Result<ProgramInfo, DatapathError> {
+pub fn verified(ebpf: &mut Ebpf, program: Program) -> Result<ProgramInfo, DatapathError> {
     let found = ebpf.program_mut(program.symbol()).ok_or(DatapathError::NoProgram(program))?;
     let loaded = match found {
         Loaded::SchedClassifier(classifier) if !program.is_xdp() => {
-            classifier.load().and_then(|()| classifier.info())
+            uninterrupted(|| classifier.load(), refusal).and_then(|()| classifier.info())
         }
-        Loaded::Xdp(xdp) if program.is_xdp() => xdp.load().and_then(|()| xdp.info()),
+        Loaded::Xdp(xdp) if program.is_xdp() => {
+            uninterrupted(|| xdp.load(), refusal).and_then(|()| xdp.info())
+        }
         _ => return Err(DatapathError::NoProgram(program)),
     };
     loaded.map_err(|e| DatapathError::Load { program, source: Box::new(e) })
+}
+
+/// What the kernel said to a program.
+fn refusal(error: &ProgramError) -> Option<&io::Error> {
+    match error {
+        ProgramError::LoadError { io_error, .. } => Some(io_error),
+        _ => None,
+    }
+}
+
+/// Loads again where the verifier gave up for a signal: `signal_pending` in `do_check` (kernel/bpf/verifier.c), which
+/// the kernel's own deferred work sets off as well. As often as libbpf's `PROG_LOAD_ATTEMPTS`.
+fn uninterrupted<E>(
+    mut load: impl FnMut() -> Result<(), E>,
+    refusal: impl Fn(&E) -> Option<&io::Error>,
+) -> Result<(), E> {
+    const ATTEMPTS: usize = 5;
+    for _ in 1..ATTEMPTS {
+        match load() {
+            Err(error) if refusal(&error).is_some_and(|e| e.raw_os_error() == Some(libc::EAGAIN)) => {
+                debug!("the verifier was interrupted; loading again");
+            }
+            loaded => return loaded,
+        }
+    }
+    load()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The outcome with a kernel that refuses so often, and how often it was asked.
+    fn load_refused(errno: i32, times: usize) -> (bool, usize) {
+        let mut asked = 0;
+        let load = || {
+            asked += 1;
+            if asked <= times { Err(io::Error::from_raw_os_error(errno)) } else { Ok(()) }
+        };
+        (uninterrupted(load, |error| Some(error)).is_ok(), asked)
+    }
+
+    #[test]
+    fn an_interrupted_load_is_tried_again() {
+        assert_eq!(load_refused(libc::EAGAIN, 0), (true, 1));
+        assert_eq!(load_refused(libc::EAGAIN, 4), (true, 5));
+        assert_eq!(load_refused(libc::EAGAIN, 5), (false, 5));
+    }
+
+    #[test]
+    fn a_refused_load_is_not() {
+        assert_eq!(load_refused(libc::EACCES, 1), (false, 1));
+    }
 }

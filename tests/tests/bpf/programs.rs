@@ -6,11 +6,11 @@ use std::path::Path;
 use aya::{
     Ebpf,
     maps::{Array, Map, MapData},
-    programs::{Program, SchedClassifier, TestRun, TestRunOptions, TestRunResult, Xdp},
+    programs::{SchedClassifier, TestRun, TestRunOptions, TestRunResult, Xdp},
 };
 use netagent::{
-    core::observed::Target,
-    datapath::{Datapath, Object},
+    core::{observed::Target, program::Program},
+    datapath::{Datapath, Object, verified},
     sys::netns::Netns,
 };
 use netagent_common::{
@@ -47,15 +47,10 @@ impl Programs {
         let bpffs = BpfFs::mount(&dir.path().join("bpf")).unwrap();
         let datapath = Datapath::open(bpffs.path(), &[]).unwrap();
         let mut ebpf = Object::new().load(datapath.pins(), slot).unwrap();
-        for (name, program) in ebpf.programs_mut() {
-            let loaded = match program {
-                Program::SchedClassifier(classifier) => classifier.load(),
-                // Verifiers before 6.12 refuse one of them, and the agent does without that tier.
-                Program::Xdp(xdp) if attached::kernel_has_tcx().unwrap() => xdp.load(),
-                Program::Xdp(_) => Ok(()),
-                other => panic!("{name} is a {:?}", other.prog_type()),
-            };
-            loaded.unwrap_or_else(|e| panic!("{name}: {e}"));
+        // Verifiers before 6.12 refuse one of the XDP programs, and the agent does without that tier.
+        let xdp = attached::kernel_has_tcx().unwrap();
+        for program in Program::ALL.into_iter().filter(|program| xdp || !program.is_xdp()) {
+            verified(&mut ebpf, program).unwrap();
         }
         Self { ebpf, datapath, slot, _bpffs: bpffs, _dir: dir }
     }

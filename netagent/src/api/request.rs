@@ -12,6 +12,7 @@ use crate::{
         guard::{self, GuardError, GuardSpec, RulesOff},
         hand_off::{HandOff, HandOffError},
         ids::{IdError, IfName},
+        origin::{Origin, OriginError, Pod},
         spec::{PortSpec, TapSpec},
     },
     sys::netns::{Netns, NetnsError},
@@ -60,6 +61,9 @@ pub enum FieldError {
     /// Something to lay over the pod's word.
     #[error(transparent)]
     HandOff(#[from] HandOffError),
+    /// Who asks, and for which pod.
+    #[error(transparent)]
+    Origin(#[from] OriginError),
     /// Nothing names a port.
     #[error("name a port by its id, or by --netns")]
     NoPort,
@@ -96,8 +100,21 @@ pub fn port_spec(request: &v1::AttachRequest) -> Result<PortSpec, FieldError> {
         hand_off: hand_off(request)?,
         resolv_conf: given(&request.resolv_conf).map(|p| absolute("resolv_conf", &p)).transpose()?,
         hostname: given(&request.hostname),
+        origin: origin(request)?,
         wanted: true,
     })
+}
+
+fn origin(request: &v1::AttachRequest) -> Result<Origin, OriginError> {
+    let v1::Origin { source, sandbox, pod_uid, pod_namespace, pod_name } =
+        request.origin.clone().unwrap_or_default();
+    let origin = Origin {
+        source: given(&source).map(|source| source.parse()).transpose()?.unwrap_or_default(),
+        pod: Pod { uid: pod_uid, namespace: pod_namespace, name: pod_name },
+        sandbox,
+    };
+    origin.check()?;
+    Ok(origin)
 }
 
 fn guard_spec(request: &v1::AttachRequest) -> Result<GuardSpec, FieldError> {

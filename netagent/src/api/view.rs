@@ -26,6 +26,14 @@ pub(super) fn port(parts: &Parts, lookup: &PortLookup) -> Result<v1::Port, Datap
             ..v1::Tap::default()
         }),
         guard: Some(guard(&spec.guard)),
+        origin: Some(v1::Origin {
+            source: spec.origin.source.to_string(),
+            sandbox: spec.origin.sandbox.clone(),
+            pod_uid: spec.origin.pod.uid.clone(),
+            pod_namespace: spec.origin.pod.namespace.clone(),
+            pod_name: spec.origin.pod.name.clone(),
+        }),
+        state_seconds: lookup.status.since.elapsed().as_secs(),
         ..v1::Port::default()
     };
     if let Some(wired) = &lookup.status.wired {

@@ -216,6 +216,7 @@ impl AttachArgs {
             boot_file: self.hand_off.boot_file.clone().unwrap_or_default(),
             private_options: self.hand_off.private_options()?,
             lease_seconds: self.hand_off.lease.seconds().unwrap_or_default(),
+            origin: None,
         })
     }
 }

@@ -58,6 +58,11 @@ fn port_fields(port: &v1::Port) -> Vec<(&'static str, String)> {
     let datapath = port.datapath.clone().unwrap_or_default();
     let counters = port.counters.clone().unwrap_or_default();
     let dhcp = port.dhcp.clone().unwrap_or_default();
+    let origin = port.origin.clone().unwrap_or_default();
+    let pod = match (origin.pod_namespace.as_str(), origin.pod_name.as_str()) {
+        ("", name) => name.to_owned(),
+        (namespace, name) => format!("{namespace}/{name}"),
+    };
     let routes = guest.routes.iter().map(|r| match r.gateway.as_str() {
         "" => format!("{} on the link", r.destination),
         gateway => format!("{} via {gateway}", r.destination),
@@ -67,7 +72,9 @@ fn port_fields(port: &v1::Port) -> Vec<(&'static str, String)> {
     };
     vec![
         ("port", port.id.clone()),
-        ("state", with(port.state.clone(), ": ", port.reason.clone())),
+        ("state", with(format!("{} for {}", port.state, age(port.state_seconds)), ": ", port.reason.clone())),
+        ("pod", with(pod, ", uid ", origin.pod_uid.clone())),
+        ("asked by", with(origin.source.clone(), ", sandbox ", origin.sandbox.clone())),
         ("netns", port.netns.clone()),
         ("pod link", device(&link.ifname, link.ifindex, &format!("mac {}, mtu {}", link.mac, link.mtu))),
         (
@@ -146,6 +153,16 @@ pub(super) fn config(config: &Config, output: Output) -> Result<()> {
 
 fn device(ifname: &str, ifindex: u32, rest: &str) -> String {
     if ifindex == 0 { ifname.to_owned() } else { format!("{ifname} (index {ifindex}, {rest})") }
+}
+
+/// As kubectl shows ages: the largest unit that fills.
+fn age(seconds: u64) -> String {
+    match seconds {
+        0..60 => format!("{seconds} s"),
+        60..3600 => format!("{} min", seconds / 60),
+        3600..86400 => format!("{} h", seconds / 3600),
+        _ => format!("{} d", seconds / 86400),
+    }
 }
 
 fn packets(count: Option<&v1::Count>) -> String {

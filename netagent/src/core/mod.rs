@@ -11,6 +11,7 @@ pub mod hand_off;
 pub mod ids;
 pub mod neighbour;
 pub mod observed;
+pub mod origin;
 pub mod owned;
 pub mod plan;
 pub mod pod;

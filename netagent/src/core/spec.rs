@@ -9,6 +9,7 @@ use super::{
     guard::GuardSpec,
     hand_off::HandOff,
     ids::{IfName, MacAddr, NetnsId, PortId},
+    origin::Origin,
     tier::TierChoice,
 };
 
@@ -45,6 +46,9 @@ pub struct PortSpec {
     pub resolv_conf: Option<PathBuf>,
     /// The guest's host name; found by the pod's path when not given.
     pub hostname: Option<String>,
+    /// Who asked, and for which pod.
+    #[serde(default)]
+    pub origin: Origin,
     /// `false` once the port is to go: set before teardown begins, so that a crash does not bring it back.
     pub wanted: bool,
 }
@@ -114,6 +118,7 @@ pub(crate) mod tests {
             hand_off: HandOff::default(),
             resolv_conf: None,
             hostname: Some("vm".into()),
+            origin: Origin::default(),
             wanted: true,
         }
     }
@@ -128,7 +133,7 @@ pub(crate) mod tests {
     fn a_field_of_another_version_is_passed_over() {
         let mut value = serde_json::to_value(spec()).unwrap();
         value["from_the_future"] = true.into();
-        for later in ["netns_cookie", "guard", "hand_off"] {
+        for later in ["netns_cookie", "guard", "hand_off", "origin"] {
             value.as_object_mut().unwrap().remove(later);
         }
         let read: PortSpec = serde_json::from_value(value).unwrap();

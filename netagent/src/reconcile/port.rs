@@ -61,8 +61,23 @@ pub struct PortStatus {
     pub state: PortState,
     /// Why it failed; empty when it did not.
     pub reason: String,
+    /// When it came into this state.
+    pub since: Instant,
     /// The last state in which it was as desired.
     pub wired: Option<Wired>,
+}
+
+impl PortStatus {
+    fn pending() -> Self {
+        Self { state: PortState::Pending, reason: String::new(), since: Instant::now(), wired: None }
+    }
+
+    fn enter(&mut self, state: PortState, reason: String) {
+        if self.state != state {
+            self.since = Instant::now();
+        }
+        (self.state, self.reason) = (state, reason);
+    }
 }
 
 /// One port. Whoever works on it holds its turn.
@@ -87,7 +102,7 @@ impl Port {
             id: spec.id(),
             parts,
             spec: Mutex::new(spec),
-            status: Mutex::new(PortStatus { state: PortState::Pending, reason: String::new(), wired: None }),
+            status: Mutex::new(PortStatus::pending()),
             turn: Arc::default(),
             wake: Notify::new(),
             stirred: Notify::new(),
@@ -138,8 +153,7 @@ impl Port {
             Err(panic) => {
                 tracing::error!(port = %self.id, %panic, "a pass panicked");
                 let mut status = self.status.lock().unwrap_or_else(PoisonError::into_inner);
-                status.state = PortState::Failed;
-                status.reason = PassFailure::Panicked.to_string();
+                status.enter(PortState::Failed, PassFailure::Panicked.to_string());
                 Err(PassFailure::Panicked)
             }
         }
@@ -161,11 +175,8 @@ impl Port {
                 for warning in wired.desired.warnings.iter().filter(|w| !known.contains(w)) {
                     warn!(port = %self.id, warning, "the path has a catch");
                 }
-                *status = PortStatus {
-                    state: PortState::Ready,
-                    reason: String::new(),
-                    wired: Some((**wired).clone()),
-                };
+                status.enter(PortState::Ready, String::new());
+                status.wired = Some((**wired).clone());
             }
             Ok(Pass::Gone) => info!(port = %self.id, elapsed_ms, "port is gone"),
             Err(error) => {
@@ -173,8 +184,7 @@ impl Port {
                 if status.reason != reason {
                     warn!(port = %self.id, error = reason, "pass failed");
                 }
-                status.state = if spec.wanted { PortState::Failed } else { PortState::Detaching };
-                status.reason = reason;
+                status.enter(if spec.wanted { PortState::Failed } else { PortState::Detaching }, reason);
             }
         }
     }

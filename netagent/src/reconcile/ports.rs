@@ -20,7 +20,7 @@ use super::{
     watch::Watch,
 };
 use crate::{
-    core::{ids::PortId, plan::Step, spec::PortSpec},
+    core::{ids::PortId, origin::Origin, plan::Step, spec::PortSpec},
     netlink::MonitorError,
     sys::netns::{Netns, NetnsError},
 };
@@ -213,9 +213,13 @@ impl Ports {
         port: &Arc<Port>,
         turn: &Turn,
         before: PortSpec,
-        spec: PortSpec,
+        mut spec: PortSpec,
     ) -> Result<PortLookup, RequestError> {
         let id = spec.id();
+        if spec.origin == Origin::default() {
+            // Somebody changed a setting by hand; the port is still that of the source that asked for it.
+            spec.origin = before.origin.clone();
+        }
         if let Some(differences) = before.conflict_with(&spec) {
             return Err(RequestError::Exists { id, differences });
         }

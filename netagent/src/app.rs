@@ -17,7 +17,7 @@ use crate::{
     datapath::{Datapath, DatapathError, Feature, Pins},
     dhcp,
     reconcile::{self, CleanedUp, Parts, PortLookup, Ports, Slots, SpecStore},
-    sys::{bpffs, privileges},
+    sys::{bpffs, locked_memory, privileges},
     telemetry::{self, PortSample},
 };
 
@@ -30,6 +30,17 @@ pub struct Options {
     pub lacking: Vec<Feature>,
     /// Namespaces to attach with default settings once it runs.
     pub attach: Vec<PathBuf>,
+}
+
+/// Gives up what the agent does not need to run, before it has threads.
+///
+/// # Errors
+/// When something that it does need is missing.
+pub fn shed_privileges() -> Result<()> {
+    privileges::check()?;
+    // Takes CAP_SYS_RESOURCE, which goes. Where it cannot be lifted, and has to be, loading programs says so.
+    let _ = locked_memory::lift_limit();
+    Ok(privileges::keep_only_needed(&[])?)
 }
 
 /// Runs the agent until it is told to stop. Stopping leaves the ports as they are: forwarding.
@@ -70,6 +81,7 @@ pub async fn run(options: Options) -> Result<()> {
         Err(e) => warn!(error = chain(e), "changes in pods are noticed late"),
     }
     tokio::spawn(ports.watch_files());
+    tokio::spawn(ports.feel_pulses());
     let known = ports.adopt().await?;
     reconcile::sweep(&parts, &known)?;
     tokio::spawn(reconcile::release_others(parts));

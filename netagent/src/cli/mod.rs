@@ -45,6 +45,10 @@ fn text(error: &anyhow::Error) -> String {
 }
 
 fn dispatch(cli: Cli) -> Result<()> {
+    if let Command::Run(_) = cli.command {
+        // What is given up is given up by the threads that are started from here on.
+        app::shed_privileges()?;
+    }
     let runtime = match cli.command {
         Command::Run(_) => tokio::runtime::Builder::new_multi_thread().enable_all().build(),
         _ => tokio::runtime::Builder::new_current_thread().enable_all().build(),

@@ -9,14 +9,16 @@ use std::{
     time::{Duration, Instant},
 };
 
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, watch};
 use tracing::warn;
 
 use super::{
     Parts, PassError, PortStatus, StoreError,
     file_watch::FileWatch,
+    pace::pace,
     pass::{Pass, Session, meet},
     port::{PassFailure, Port, Turn},
+    pulse::Pulse,
     watch::Watch,
 };
 use crate::{
@@ -28,6 +30,10 @@ use crate::{
 /// Passes at one time: each opens a dozen descriptors, and two cores are not made faster by a thousand.
 const PASSES: usize = 32;
 
+/// Ports a second that are compared with what they should be because time has passed. Events call for the others, and a
+/// comparison takes some milliseconds of a CPU.
+const RESYNCS_A_SECOND: u32 = 2;
+
 /// How long the kernel may take to remove the devices of a namespace that nobody holds any more, and how often to look.
 const NETNS_TEARDOWN: Duration = Duration::from_secs(5);
 const NETNS_TEARDOWN_LOOK: Duration = Duration::from_millis(20);
@@ -36,11 +42,12 @@ const NETNS_TEARDOWN_LOOK: Duration = Duration::from_millis(20);
 #[derive(Clone)]
 pub struct Ports {
     pub(super) parts: Parts,
-    pub(super) resync: Duration,
+    resync: Arc<watch::Sender<Duration>>,
     ports: Arc<Mutex<BTreeMap<PortId, Arc<Port>>>>,
     passes: Arc<Semaphore>,
     watch: Arc<Watch>,
     pub(super) files: Arc<FileWatch>,
+    pub(super) pulse: Arc<Pulse>,
 }
 
 /// A port, its ask and its standing.
@@ -111,17 +118,37 @@ impl Ports {
     pub fn new(parts: Parts, resync: Duration) -> Self {
         Self {
             parts,
-            resync,
+            resync: Arc::new(watch::Sender::new(resync)),
             ports: Arc::default(),
             passes: Arc::new(Semaphore::new(PASSES)),
             watch: Arc::default(),
             files: Arc::default(),
+            pulse: Arc::default(),
         }
     }
 
     /// What the ports work with.
     pub fn parts(&self) -> &Parts {
         &self.parts
+    }
+
+    /// Compares a port with what it should be this often from now on, when nothing else calls for it.
+    pub fn set_resync(&self, resync: Duration) {
+        self.resync.send_replace(resync);
+    }
+
+    /// Hears when that changes.
+    pub(super) fn resync_changes(&self) -> watch::Receiver<Duration> {
+        self.resync.subscribe()
+    }
+
+    /// When a port that is as desired is compared again. With many ports later than was asked for, unless its changes
+    /// are not heard of.
+    pub(super) fn next_look(&self, port: &Port) -> Instant {
+        let shortest = *self.resync.borrow();
+        let heard = self.watch.hears_of(port);
+        let count = self.ports().len();
+        port.next_look(if heard { pace(shortest, count, RESYNCS_A_SECOND) } else { shortest })
     }
 
     /// Hears of changes in the ports' namespaces from now on, and looks at a port as soon as there is one. Without it
@@ -144,6 +171,10 @@ impl Ports {
             Some(id) => ports.get(id).into_iter().for_each(|port| port.stir()),
             None => ports.values().for_each(|port| port.stir()),
         }
+    }
+
+    pub(super) fn wake(&self, id: &PortId) {
+        self.ports().get(id).into_iter().for_each(|port| port.wake());
     }
 
     /// Wires a port, and returns when it is ready. Asking again changes what can be changed. A new port that cannot be
@@ -282,7 +313,9 @@ impl Ports {
         // Before the look: what changes after it is heard of.
         self.watch.add(port).await;
         self.files.add(port.id(), &port.spec()).await;
-        port.pass(turn).await
+        let result = port.pass(turn).await;
+        self.pulse.follow(&self.parts.datapath, &port.spec(), &port.status());
+        result
     }
 
     /// The port of an ask and the turn to work on it; `true` when it was not there before.
@@ -327,6 +360,7 @@ impl Ports {
         self.ports().remove(port.id());
         self.watch.remove(port);
         self.files.remove(port.id());
+        self.pulse.remove(port.id());
         self.release_unwritten_slot(port.id());
         self.parts.store.forget(port.id())
     }

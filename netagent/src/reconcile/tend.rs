@@ -7,7 +7,7 @@ use tracing::warn;
 
 use super::{
     Pass, StoreError,
-    port::{Port, backoff, jittered},
+    port::{Due, Port, backoff, jittered},
     ports::{Ports, chain},
 };
 use crate::core::ids::PortId;
@@ -58,10 +58,16 @@ impl Ports {
     pub(super) fn tend(&self, port: &Arc<Port>) {
         let (ports, port) = (self.clone(), Arc::clone(port));
         tokio::spawn(async move {
-            let mut next = port.next_look(ports.resync);
+            let mut next = ports.next_look(&port);
             let mut failures = 0;
+            let mut resync = ports.resync_changes();
             loop {
-                port.due(next, failures).await;
+                if port.due(next, failures, &mut resync).await == Due::OtherResync {
+                    if failures == 0 {
+                        next = ports.next_look(&port);
+                    }
+                    continue;
+                }
                 let turn = port.turn().await;
                 if !ports.is_current(&port) {
                     return;
@@ -69,7 +75,7 @@ impl Ports {
                 match ports.pass(&port, &turn).await {
                     Ok(Pass::Wired(_)) => {
                         failures = 0;
-                        next = port.next_look(ports.resync);
+                        next = ports.next_look(&port);
                     }
                     // The namespace went and took the port along; an ask for it makes no sense any more.
                     Ok(Pass::Gone) => {

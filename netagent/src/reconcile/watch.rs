@@ -4,7 +4,10 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     convert::Infallible,
-    sync::{Arc, Mutex, OnceLock, PoisonError},
+    sync::{
+        Arc, Mutex, OnceLock, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
 };
 
 use tracing::warn;
@@ -21,6 +24,8 @@ use crate::{
 pub(super) struct Watch {
     numbering: OnceLock<Numbering>,
     ports: Mutex<BTreeMap<NsId, BTreeSet<PortId>>>,
+    /// What it listened with has failed.
+    deaf: AtomicBool,
 }
 
 impl Watch {
@@ -40,7 +45,8 @@ impl Watch {
         changed: impl Fn(Option<&PortId>),
     ) -> Result<Infallible, MonitorError> {
         loop {
-            match monitor.next().await? {
+            let change = monitor.next().await.inspect_err(|_| self.deaf.store(true, Ordering::Relaxed))?;
+            match change {
                 Change::In(nsid) => {
                     let ports = self.ports.lock().unwrap_or_else(PoisonError::into_inner);
                     ports.get(&nsid).into_iter().flatten().for_each(|id| changed(Some(id)));
@@ -48,6 +54,11 @@ impl Watch {
                 Change::Missed => changed(None),
             }
         }
+    }
+
+    /// Whether changes in a port's namespace are heard of.
+    pub(super) fn hears_of(&self, port: &Port) -> bool {
+        port.nsid().is_some() && !self.deaf.load(Ordering::Relaxed)
     }
 
     /// Adds a port, once. One that cannot be added is looked at now and then all the same.

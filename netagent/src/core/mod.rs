@@ -4,6 +4,7 @@
 //! No clock, no files, no sockets, no async: everything here is a function of its arguments (`cargo xtask lint`
 //! checks it).
 
+pub mod budget;
 pub mod desired;
 pub mod guard;
 pub mod guest;

@@ -5,6 +5,7 @@
 
 mod address;
 mod error;
+mod far_stats;
 mod link;
 mod monitor;
 mod netfilter;

@@ -21,6 +21,8 @@ mod rounds;
 mod routers;
 mod slots;
 mod store;
+mod tally;
+mod tap_drops;
 mod tend;
 mod watch;
 
@@ -39,6 +41,7 @@ pub use prove::ProveError;
 pub use punt::serve_punted;
 pub use slots::Slots;
 pub use store::{SpecStore, StoreError};
+pub use tally::{FailureClass, Tally};
 
 use crate::{datapath::Datapath, dhcp};
 
@@ -53,4 +56,6 @@ pub struct Parts {
     pub slots: Arc<Slots>,
     /// The asks, kept for the next start.
     pub store: Arc<SpecStore>,
+    /// What passes came to.
+    pub tally: Arc<Tally>,
 }

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! The composition root: check everything, build the parts, run them.
 
+mod reload;
 mod scrape;
 
 use std::{
@@ -9,6 +10,7 @@ use std::{
 };
 
 use anyhow::{Context as _, Result};
+pub use reload::Reload;
 use tokio::signal::unix::{SignalKind, signal};
 use tracing::{error, info, warn};
 
@@ -25,12 +27,13 @@ use crate::{
 use scrape::Scrape;
 
 /// How one agent is to run.
-#[derive(Clone, Debug)]
 pub struct Options {
     /// Its configuration, checked.
     pub config: Config,
     /// Features that it takes this kernel to lack.
     pub lacking: Vec<Feature>,
+    /// How it may come to another one.
+    pub reload: Reload,
     /// Namespaces to attach with default settings once it runs.
     pub attach: Vec<PathBuf>,
 }
@@ -52,13 +55,16 @@ pub fn shed_privileges() -> Result<()> {
 /// When the agent cannot start, or what it needs to go on fails.
 pub async fn run(options: Options) -> Result<()> {
     privileges::check()?;
+    // Before anything else: until somebody listens the signal ends the process.
+    let hangup = signal(SignalKind::hangup()).context("watch SIGHUP")?;
+    let agent = options.config.agent.clone();
     // The socket first: a second agent is refused before it touches anything.
-    let socket = Socket::bind(&options.config.socket)?;
+    let socket = Socket::bind(&agent.socket)?;
     let supervisor = Supervisor::from_environment().context("read NOTIFY_SOCKET")?;
     // Answered from the start on: until then that, and why, it is not ready.
     let health = Arc::new(Health::default());
     let scrape = Arc::new(OnceLock::new());
-    let telemetry = match options.config.metrics {
+    let telemetry = match agent.metrics {
         Some(address) => {
             let listener = telemetry::listen(address).await?;
             let scrape: Arc<OnceLock<Scrape>> = Arc::clone(&scrape);
@@ -72,13 +78,13 @@ pub async fn run(options: Options) -> Result<()> {
     };
     let parts = parts(&options.config, &options.lacking)?;
     let ring = parts.datapath.punt_ring()?;
-    let ports = Ports::new(parts.clone(), options.config.resync());
+    let ports = Ports::new(parts.clone(), agent.resync());
     // Only a second one could fail.
     let _ = scrape.set(Scrape::new(ports.clone()));
     let features = parts.datapath.features();
     info!(
         version = env!("CARGO_PKG_VERSION"),
-        socket = %options.config.socket.display(),
+        socket = %agent.socket.display(),
         hook = %features.hook(),
         redirect_peer = features.redirect_peer,
         "agent starts"
@@ -112,6 +118,7 @@ pub async fn run(options: Options) -> Result<()> {
         }
     }
 
+    tokio::spawn(options.reload.follow(hangup, options.config, ports.clone()));
     let mut terminate = signal(SignalKind::terminate()).context("watch SIGTERM")?;
     let mut interrupt = signal(SignalKind::interrupt()).context("watch SIGINT")?;
     let stopping = Arc::clone(&health);
@@ -166,11 +173,11 @@ async fn attach(ports: &Ports, netns: &Path) -> Result<()> {
 pub async fn clean_up(config: &Config) -> Result<Vec<PortId>> {
     privileges::check()?;
     // An agent that answers there works on the same asks, whatever BPF filesystem it has.
-    let _socket = Socket::bind(&config.socket)?;
+    let _socket = Socket::bind(&config.agent.socket)?;
     let parts = match parts(config, &[]) {
         Err(e) if matches!(e.downcast_ref(), Some(DatapathError::Layout { .. })) => {
             // Maps of another layout tell nothing. Without them the ports are found by what was asked for.
-            let pins = Pins::below(&config.bpffs);
+            let pins = Pins::below(&config.agent.bpffs);
             let lock = bpffs::lock(pins.directory())?;
             pins.remove_maps()?;
             drop(lock);
@@ -187,12 +194,12 @@ pub async fn clean_up(config: &Config) -> Result<Vec<PortId>> {
 }
 
 fn parts(config: &Config, lacking: &[Feature]) -> Result<Parts> {
-    let datapath = Datapath::open(&config.bpffs, lacking)?;
+    let datapath = Datapath::open(&config.agent.bpffs, lacking)?;
     Ok(Parts {
         slots: Arc::new(Slots::from_entries(&datapath.maps().entries()?)),
         datapath,
-        dhcp: Arc::new(dhcp::Service::new(config.lease_time())),
-        store: Arc::new(SpecStore::open(&config.ports_directory())?),
+        dhcp: Arc::new(dhcp::Service::new(config.agent.lease_time())),
+        store: Arc::new(SpecStore::open(&config.agent.ports_directory())?),
         tally: Arc::new(Tally::default()),
     })
 }

@@ -71,25 +71,48 @@ pub(super) struct RunArgs {
     #[arg(long, value_name = "FILE", env = "NETAGENT_CONFIG")]
     pub(super) config: Option<PathBuf>,
     /// A mounted BPF filesystem [default: /sys/fs/bpf].
-    #[arg(long, value_name = "DIR", env = "NETAGENT_BPFFS")]
+    #[arg(long, value_name = "DIR")]
     pub(super) bpffs: Option<PathBuf>,
     /// Serve metrics and health over HTTP on this address.
-    #[arg(long, value_name = "ADDR", env = "NETAGENT_METRICS")]
+    #[arg(long, value_name = "ADDR")]
     pub(super) metrics: Option<SocketAddr>,
     /// Attach this namespace at start, with default settings. Can be given again.
     #[arg(long, value_name = "NETNS")]
     pub(super) attach: Vec<PathBuf>,
     #[command(flatten)]
     pub(super) lease: LeaseArgs,
-    /// What to log, as in `info` or `netagent=debug`.
-    #[arg(long, value_name = "FILTER", env = "NETAGENT_LOG", default_value = "info")]
-    pub(super) log: String,
+    /// Compare a port with what it should be this often when nothing else calls for it [default: 30].
+    #[arg(long, value_name = "N")]
+    pub(super) resync_seconds: Option<u32>,
+    /// What to log, as in `info` or `netagent=debug` [default: info].
+    #[arg(long, value_name = "FILTER")]
+    pub(super) log: Option<String>,
     /// Log JSON lines.
-    #[arg(long, env = "NETAGENT_LOG_JSON")]
+    #[arg(long)]
     pub(super) log_json: bool,
+    /// Set any key of the configuration, as in resync_seconds=60 or section.key=value; so does the environment variable
+    /// NETAGENT_KEY or NETAGENT_SECTION_KEY. Can be given again.
+    #[arg(long, value_name = "KEY=VALUE")]
+    pub(super) set: Vec<Assignment>,
     /// Take the kernel to lack a feature that it has, to see the fallback work.
     #[arg(long, value_name = "FEATURE")]
     pub(super) without: Vec<Without>,
+}
+
+/// A key of the configuration and its value.
+#[derive(Clone, Debug)]
+pub(super) struct Assignment {
+    pub(super) key: String,
+    pub(super) value: String,
+}
+
+impl std::str::FromStr for Assignment {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let (key, value) = text.split_once('=').ok_or_else(|| format!("`{text}` is not KEY=VALUE"))?;
+        Ok(Self { key: key.trim().to_owned(), value: value.trim().to_owned() })
+    }
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
@@ -258,7 +281,7 @@ pub(super) struct CleanupArgs {
     #[arg(long, value_name = "FILE", env = "NETAGENT_CONFIG")]
     pub(super) config: Option<PathBuf>,
     /// The BPF filesystem that it used [default: /sys/fs/bpf].
-    #[arg(long, value_name = "DIR", env = "NETAGENT_BPFFS")]
+    #[arg(long, value_name = "DIR")]
     pub(super) bpffs: Option<PathBuf>,
 }
 
@@ -273,11 +296,14 @@ pub(super) struct InstallCniArgs {
 pub(super) enum ConfigCommand {
     /// Print the defaults, as a file to start from.
     Default,
-    /// Check a file and print what it comes to.
+    /// Check file and environment, and print what they come to.
     Check {
         /// The file [default: /etc/netagent/netagent.toml].
         #[arg(value_name = "FILE")]
         file: Option<PathBuf>,
+        /// Set a key over file and environment, as `run --set` does.
+        #[arg(long, value_name = "KEY=VALUE")]
+        set: Vec<Assignment>,
     },
 }
 

@@ -156,7 +156,7 @@ pub(super) fn installed(path: &Path, output: Output) -> Result<()> {
 
 /// A configuration, as the file that it could be.
 pub(super) fn config(config: &Config, output: Output) -> Result<()> {
-    output.print(config, || config.to_toml())
+    output.print(&config.to_table(), || config.to_toml())
 }
 
 fn device(ifname: &str, ifindex: u32, rest: &str) -> String {

@@ -13,6 +13,7 @@ mod bad_pod;
 mod bystander;
 mod chaos;
 mod clients;
+mod configuration;
 mod crash;
 mod detach;
 mod foreign;

@@ -107,7 +107,9 @@ fn the_node_s_namespace_is_refused_at_every_door() {
     let door = door.to_str().unwrap().to_owned();
     let mut agent = Agent::builder().arg("--attach").arg(&door).start().unwrap();
     let own = format!("/proc/{}/ns/net", std::process::id());
-    for path in ["/proc/self/ns/net", "/proc/1/ns/net", &own, &door] {
+    // Some machines show nobody what their init is.
+    let init = fs::metadata("/proc/1/ns/net").is_ok().then_some("/proc/1/ns/net");
+    for path in ["/proc/self/ns/net", &own, &door].into_iter().chain(init) {
         for verb in ["attach", "plan"] {
             let refused = agent.cli(&[verb, "--netns", path, "--pod-link", "lo"]).unwrap();
             assert_eq!(refused.code, 1, "{verb} {path}: {refused:?}");

@@ -159,6 +159,22 @@ impl Setting for bool {
     }
 }
 
+/// Text that can be printed, and is not empty: what may be is an [`Option`].
+impl Setting for String {
+    fn read(given: &Given) -> Option<Self> {
+        let printable = |text: &&str| !text.is_empty() && !text.chars().any(char::is_control);
+        given.text().filter(printable).map(str::to_owned)
+    }
+
+    fn expected() -> String {
+        "a text".to_owned()
+    }
+
+    fn show(&self) -> Option<toml::Value> {
+        Some(self.clone().into())
+    }
+}
+
 impl Setting for SocketAddr {
     fn read(given: &Given) -> Option<Self> {
         given.text()?.parse().ok()
@@ -272,6 +288,8 @@ mod tests {
         assert!(AbsolutePath::read(&text("run/agent.sock")).is_none());
         assert!(LogFilter::read(&text("netagent=loud")).is_none());
         assert!(LogFilter::read(&text("")).is_none());
+        assert_eq!(String::read(&text("a b")), Some("a b".to_owned()));
+        assert_eq!([String::read(&text("")), String::read(&text("a\nb"))], [None, None]);
     }
 
     #[test]

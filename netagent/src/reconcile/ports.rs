@@ -3,7 +3,6 @@
 
 use std::{
     collections::BTreeMap,
-    convert::Infallible,
     path::Path,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant},
@@ -15,7 +14,6 @@ use tracing::warn;
 use super::{
     Parts, PassError, PortStatus, StoreError,
     file_watch::FileWatch,
-    pace::pace,
     pass::{Pass, Session, meet},
     port::{PassFailure, Port, Turn},
     pulse::Pulse,
@@ -23,16 +21,12 @@ use super::{
 };
 use crate::{
     core::{ids::PortId, origin::Origin, plan::Step, spec::PortSpec},
-    netlink::{MonitorError, NsId},
+    netlink::NsId,
     sys::netns::{Netns, NetnsError},
 };
 
 /// Passes at one time: each opens a dozen descriptors, and two cores are not made faster by a thousand.
 const PASSES: usize = 32;
-
-/// Ports a second that are compared with what they should be because time has passed. Events call for the others, and a
-/// comparison takes some milliseconds of a CPU.
-const RESYNCS_A_SECOND: u32 = 2;
 
 /// How long the kernel may take to remove the devices of a namespace that nobody holds any more, and how often to look.
 const NETNS_TEARDOWN: Duration = Duration::from_secs(5);
@@ -42,7 +36,7 @@ const NETNS_TEARDOWN_LOOK: Duration = Duration::from_millis(20);
 #[derive(Clone)]
 pub struct Ports {
     pub(super) parts: Parts,
-    resync: Arc<watch::Sender<Duration>>,
+    pub(super) resync: Arc<watch::Sender<Duration>>,
     ports: Arc<Mutex<BTreeMap<PortId, Arc<Port>>>>,
     passes: Arc<Semaphore>,
     pub(super) watch: Arc<Watch>,
@@ -130,51 +124,6 @@ impl Ports {
     /// What the ports work with.
     pub fn parts(&self) -> &Parts {
         &self.parts
-    }
-
-    /// Compares a port with what it should be this often from now on, when nothing else calls for it.
-    pub fn set_resync(&self, resync: Duration) {
-        self.resync.send_replace(resync);
-    }
-
-    /// Hears when that changes.
-    pub(super) fn resync_changes(&self) -> watch::Receiver<Duration> {
-        self.resync.subscribe()
-    }
-
-    /// When a port that is as desired is compared again. With many ports later than was asked for, unless its changes
-    /// are not heard of.
-    pub(super) fn next_look(&self, port: &Port) -> Instant {
-        let shortest = *self.resync.borrow();
-        let heard = self.watch.hears_of(port);
-        let count = self.ports().len();
-        port.next_look(if heard { pace(shortest, count, RESYNCS_A_SECOND) } else { shortest })
-    }
-
-    /// Hears of changes in the ports' namespaces from now on, and looks at a port as soon as there is one. Without it
-    /// they are noticed at the next look.
-    ///
-    /// # Errors
-    /// When the kernel refuses.
-    pub fn watch(
-        &self,
-    ) -> Result<impl Future<Output = Result<Infallible, MonitorError>> + use<>, MonitorError> {
-        let monitor = self.watch.open()?;
-        let ports = self.clone();
-        Ok(async move { ports.watch.listen(monitor, |id| ports.stir(id)).await })
-    }
-
-    /// `None` stands for all.
-    pub(super) fn stir(&self, id: Option<&PortId>) {
-        let ports = self.ports();
-        match id {
-            Some(id) => ports.get(id).into_iter().for_each(|port| port.stir()),
-            None => ports.values().for_each(|port| port.stir()),
-        }
-    }
-
-    pub(super) fn wake(&self, id: &PortId) {
-        self.ports().get(id).into_iter().for_each(|port| port.wake());
     }
 
     /// Wires a port, and returns when it is ready. Asking again changes what can be changed. A new port that cannot be
@@ -417,7 +366,7 @@ impl Ports {
         self.ports().iter().filter_map(tap).collect()
     }
 
-    fn ports(&self) -> MutexGuard<'_, BTreeMap<PortId, Arc<Port>>> {
+    pub(super) fn ports(&self) -> MutexGuard<'_, BTreeMap<PortId, Arc<Port>>> {
         // Nothing is left half done while the lock is held.
         self.ports.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -1,18 +1,47 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! Looking after ports: from the asks that an earlier agent left, until they are forgotten.
 
-use std::{collections::BTreeSet, sync::Arc, time::Instant};
+use std::{
+    collections::BTreeSet,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
+use tokio::sync::watch;
 use tracing::warn;
 
 use super::{
     Pass, StoreError,
+    pace::pace,
     port::{Due, Port, backoff, jittered},
     ports::{Ports, chain},
 };
 use crate::core::ids::PortId;
 
+/// Ports a second that are compared with what they should be because time has passed. Events call for the others, and a
+/// comparison takes some milliseconds of a CPU.
+const RESYNCS_A_SECOND: u32 = 2;
+
 impl Ports {
+    /// Compares a port with what it should be this often from now on, when nothing else calls for it.
+    pub fn set_resync(&self, resync: Duration) {
+        self.resync.send_replace(resync);
+    }
+
+    /// Hears when that changes.
+    pub(super) fn resync_changes(&self) -> watch::Receiver<Duration> {
+        self.resync.subscribe()
+    }
+
+    /// When a port that is as desired is compared again. With many ports later than was asked for, unless its changes
+    /// are not heard of.
+    pub(super) fn next_look(&self, port: &Port) -> Instant {
+        let shortest = *self.resync.borrow();
+        let heard = self.watch.hears_of(port);
+        let count = self.ports().len();
+        port.next_look(if heard { pace(shortest, count, RESYNCS_A_SECOND) } else { shortest })
+    }
+
     /// Takes up every ask that an earlier agent left; returns their ports, those included whose ask cannot be read.
     ///
     /// # Errors

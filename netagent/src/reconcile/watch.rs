@@ -12,12 +12,43 @@ use std::{
 
 use tracing::warn;
 
-use super::{port::Port, ports::chain};
+use super::{
+    port::Port,
+    ports::{Ports, chain},
+};
 use crate::{
     core::ids::PortId,
     netlink::{Change, Monitor, MonitorError, NsId, Numbering},
     sys::netns::Netns,
 };
+
+impl Ports {
+    /// Hears of changes in the ports' namespaces from now on, and looks at a port as soon as there is one. Without it
+    /// they are noticed at the next look.
+    ///
+    /// # Errors
+    /// When the kernel refuses.
+    pub fn watch(
+        &self,
+    ) -> Result<impl Future<Output = Result<Infallible, MonitorError>> + use<>, MonitorError> {
+        let monitor = self.watch.open()?;
+        let ports = self.clone();
+        Ok(async move { ports.watch.listen(monitor, |id| ports.stir(id)).await })
+    }
+
+    /// `None` stands for all.
+    pub(super) fn stir(&self, id: Option<&PortId>) {
+        let ports = self.ports();
+        match id {
+            Some(id) => ports.get(id).into_iter().for_each(|port| port.stir()),
+            None => ports.values().for_each(|port| port.stir()),
+        }
+    }
+
+    pub(super) fn wake(&self, id: &PortId) {
+        self.ports().get(id).into_iter().for_each(|port| port.wake());
+    }
+}
 
 /// The ports by their namespaces; empty until it is opened.
 #[derive(Debug, Default)]

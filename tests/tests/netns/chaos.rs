@@ -14,7 +14,7 @@ use std::{
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
-use anyhow::{Result, bail};
+use anyhow::{Context as _, Result, bail};
 use netagent_tests::{
     agent::Agent,
     attached,
@@ -141,9 +141,9 @@ impl Tenant {
     }
 }
 
-fn number(variable: &str) -> Option<u64> {
-    let text = env::var(variable).ok()?;
-    Some(text.parse().unwrap_or_else(|_| panic!("{variable}={text} is not a number")))
+fn number(variable: &str) -> Result<Option<u64>> {
+    let Ok(text) = env::var(variable) else { return Ok(None) };
+    Ok(Some(text.parse().with_context(|| format!("{variable}={text} is not a number"))?))
 }
 
 /// Starts, and kills at a moment that is drawn: wherever the agent is, or when it has come to answer.
@@ -175,8 +175,8 @@ fn settled(agent: &Agent) -> Result<Vec<Value>> {
 fn killed_at_random_it_ends_with_what_was_asked_for_and_nothing_else() {
     require_netns!();
     let clock = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
-    let seed = number(SEED).unwrap_or(u64::from(clock.subsec_nanos()));
-    let kills = number(KILLS).unwrap_or(USUAL_KILLS);
+    let seed = number(SEED).unwrap().unwrap_or(u64::from(clock.subsec_nanos()));
+    let kills = number(KILLS).unwrap().unwrap_or(USUAL_KILLS);
     println!("{SEED}={seed} {KILLS}={kills}");
     let mut dice = Dice(seed);
 

@@ -299,9 +299,13 @@ fn spacing(failures: u32) -> Duration {
 
 /// Up to a tenth more, so that ports which failed together do not come back together.
 pub(super) fn jittered(wait: Duration) -> Duration {
+    wait + wait.mul_f64(dice() / 10.0)
+}
+
+/// Any number from 0 to 1.
+pub(super) fn dice() -> f64 {
     let noise = std::collections::hash_map::RandomState::new();
-    let part = std::hash::BuildHasher::hash_one(&noise, wait) % 100;
-    wait + wait.mul_f64(part as f64 / 1000.0)
+    std::hash::BuildHasher::hash_one(&noise, ()) as f64 / u64::MAX as f64
 }
 
 #[cfg(test)]

@@ -12,15 +12,15 @@ use tracing::warn;
 
 use super::{
     Pass, StoreError,
-    pace::pace,
-    port::{Due, Port, backoff, jittered},
+    pace::{pace, spread},
+    port::{Due, Port, backoff, dice, jittered},
     ports::{Ports, chain},
 };
 use crate::core::ids::PortId;
 
 /// Ports a second that are compared with what they should be because time has passed. Events call for the others, and a
 /// comparison takes some milliseconds of a CPU.
-const RESYNCS_A_SECOND: u32 = 2;
+const RESYNCS_A_SECOND: u32 = 1;
 
 impl Ports {
     /// Compares a port with what it should be this often from now on, when nothing else calls for it.
@@ -39,7 +39,8 @@ impl Ports {
         let shortest = *self.resync.borrow();
         let heard = self.watch.hears_of(port);
         let count = self.ports().len();
-        port.next_look(if heard { pace(shortest, count, RESYNCS_A_SECOND) } else { shortest })
+        let turn = if heard { pace(shortest, count, RESYNCS_A_SECOND) } else { shortest };
+        port.next_look(spread(shortest, turn, dice()))
     }
 
     /// Takes up every ask that an earlier agent left; returns their ports, those included whose ask cannot be read.

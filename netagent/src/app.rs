@@ -17,7 +17,7 @@ use crate::{
     datapath::{Datapath, DatapathError, Feature, Pins},
     dhcp,
     reconcile::{self, CleanedUp, Parts, PortLookup, Ports, Slots, SpecStore},
-    sys::{bpffs, privileges},
+    sys::{bpffs, heap, privileges},
     telemetry::{self, PortSample},
 };
 
@@ -38,6 +38,7 @@ pub struct Options {
 /// When the agent cannot start, or what it needs to go on fails.
 pub async fn run(options: Options) -> Result<()> {
     privileges::check()?;
+    heap::share_arenas();
     // The socket first: a second agent is refused before it touches anything.
     let socket = Socket::bind(&options.config.socket)?;
     let metrics = match options.config.metrics {
@@ -45,6 +46,7 @@ pub async fn run(options: Options) -> Result<()> {
         None => None,
     };
     let parts = parts(&options.config, &options.lacking)?;
+    heap::give_back();
     let ring = parts.datapath.punt_ring()?;
     let ports = Ports::new(parts.clone(), options.config.resync());
     let features = parts.datapath.features();

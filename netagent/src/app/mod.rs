@@ -21,7 +21,7 @@ use crate::{
     datapath::{Datapath, DatapathError, Feature, Pins},
     dhcp,
     reconcile::{self, CleanedUp, Parts, Ports, Slots, SpecStore, Tally},
-    sys::{bpffs, locked_memory, privileges, supervisor::Supervisor},
+    sys::{bpffs, heap, locked_memory, privileges, supervisor::Supervisor},
     telemetry::{self, Health, Stage},
 };
 use scrape::Scrape;
@@ -58,6 +58,7 @@ pub async fn run(options: Options) -> Result<()> {
     // Before anything else: until somebody listens the signal ends the process.
     let hangup = signal(SignalKind::hangup()).context("watch SIGHUP")?;
     let agent = options.config.agent.clone();
+    heap::share_arenas();
     // The socket first: a second agent is refused before it touches anything.
     let socket = Socket::bind(&agent.socket)?;
     let supervisor = Supervisor::from_environment().context("read NOTIFY_SOCKET")?;
@@ -77,6 +78,7 @@ pub async fn run(options: Options) -> Result<()> {
         None => tokio::spawn(std::future::pending()),
     };
     let parts = parts(&options.config, &options.lacking)?;
+    heap::give_back();
     let ring = parts.datapath.punt_ring()?;
     let ports = Ports::new(parts.clone(), agent.resync());
     // Only a second one could fail.

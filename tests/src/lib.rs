@@ -6,6 +6,7 @@ pub mod attached;
 pub mod bpf_stub;
 pub mod bpffs;
 pub mod bridge;
+pub mod bridge_binding;
 pub mod capture;
 pub mod client;
 pub mod cni;

@@ -4,11 +4,13 @@
 //! No clock, no files, no sockets, no async: everything here is a function of its arguments (`cargo xtask lint`
 //! checks it).
 
+pub mod bridged;
 pub mod desired;
 pub mod guard;
 pub mod guest;
 pub mod hand_off;
 pub mod ids;
+pub mod mode;
 pub mod neighbour;
 pub mod observed;
 pub mod origin;

@@ -5,6 +5,7 @@
 
 mod address;
 mod error;
+mod fdb;
 mod link;
 mod monitor;
 mod netfilter;

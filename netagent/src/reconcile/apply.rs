@@ -9,6 +9,7 @@ use super::{
 use crate::{
     core::{
         ids::{IfName, PortId},
+        mode::Mode,
         observed::Target,
         owned,
         plan::Step,
@@ -191,7 +192,15 @@ impl<'a> Applier<'a> {
 
     async fn detach(&self, program: Program, hook: Hook) -> Result<(), StepError> {
         match hook {
-            Hook::Tcx | Hook::Xdp => Ok(self.parts.datapath.pins().remove_link(&self.id, program)?),
+            Hook::Tcx | Hook::Xdp => {
+                let pins = self.parts.datapath.pins();
+                // What only loses its pin may still run when its settings are erased, and drop what a bridge would
+                // have forwarded. Taps of ours are gone by now.
+                if self.spec.mode == Mode::Accelerate {
+                    pins.sever_link(&self.id, program)?;
+                }
+                Ok(pins.remove_link(&self.id, program)?)
+            }
             Hook::Clsact => {
                 let ifindex = match self.pod_ifindex().await {
                     Err(StepError::LinkGone(_)) => return Ok(()),

@@ -212,7 +212,7 @@ fn wired(look: Look) -> Option<Wired> {
     let desired = look.desired?;
     let (slot, entry) = look.observed.entry?;
     let hook = match (look.observed.from_vm, &look.observed.tap) {
-        (ObservedProgram::Attached { hook, .. }, ObservedTap::Ours(_)) => hook,
+        (ObservedProgram::Attached { hook, .. }, ObservedTap::Ours(_) | ObservedTap::Bridged(_)) => hook,
         _ => return None,
     };
     Some(Wired { desired, slot, tap_ifindex: entry.tap_ifindex, hook })

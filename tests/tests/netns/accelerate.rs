@@ -1,19 +1,22 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! Mode `accelerate`: a VM that KubeVirt wired with a bridge keeps it, and the programs come and go in front of it.
 
-use std::thread;
+use std::{fs, path::Path};
 
 use netagent_tests::{
     agent::Agent,
     attached,
     bridge_binding::{self, BRIDGE, BridgeBinding, POD_LINK_IN_BRIDGE},
-    iperf::{self, Iperf},
+    flood::{Echo, Flood},
+    iperf::{self, Report},
     lease::DhcpClient,
     netns::Netns,
     poll,
+    process::Process,
     stand_in::{StandIn, StandInSpec},
     topology::{GATEWAY4, POD_LINK, POD4, Pod, Topology},
 };
+use nix::sys::signal::Signal;
 use serde_json::Value;
 
 use crate::{
@@ -86,30 +89,39 @@ fn programs(pod: &Netns) -> Vec<String> {
     found.into_iter().map(|one| format!("{} {} {}", one.program, one.link, one.hook)).collect()
 }
 
+/// Both ways, until it is interrupted: how long the rounds take is the machine's to say.
+fn start_transfer(vm: &Bridged, report: &Path) -> Process {
+    let listens = || Ok(vm.guest.guest.exec_ok(&["cat", "/proc/net/tcp6"])?.contains(":1451 ").then_some(()));
+    poll::try_until("the iperf3 server to listen on port 5201", SOON, listens).unwrap();
+    let mut client = vm.scene.node().command("iperf3");
+    client.args(["-J", "-c", &POD4.to_string(), "-t", "600", "-b", "20M", "--bidir"]);
+    Process::spawn_logged(&mut client, report).unwrap()
+}
+
 #[test]
 #[ignore = "needs root: cargo xtask test netns"]
 fn a_transfer_goes_on_while_programs_come_and_go_in_front_of_the_bridge() {
     require_netns!();
     let vm = Bridged::new(1);
     let before = Snapshot::take(vm.scene.pod()).unwrap();
-    let _server = iperf::server(&vm.guest.guest, 5201, &vm.scene.topology.dir().join("iperf.log")).unwrap();
-    let transfer = Iperf::to(POD4, 8).bitrate("80M").arg("--bidir");
-    let report = thread::scope(|scope| {
-        let running = scope.spawn(|| transfer.run(vm.scene.node()));
+    let log = |name: &str| vm.scene.topology.dir().join(name);
+    let _server = iperf::server(&vm.guest.guest, 5201, &log("iperf-server.log")).unwrap();
+    let mut transfer = start_transfer(&vm, &log("iperf.json"));
+    vm.through_the_bridge();
+    for round in 0..4 {
+        let port = vm.attach();
+        assert_eq!((&port["mode"], &port["datapath"]["tier"]), (&"accelerate".into(), &"peer".into()));
+        let aside = vm.past_the_bridge();
+        assert!(aside <= ASIDE, "round {round}: the bridge forwarded {aside} frames beside the programs");
+        assert_eq!(vm.scene.detach().unwrap().len(), 1);
         vm.through_the_bridge();
-        for round in 0..4 {
-            let port = vm.attach();
-            assert_eq!((&port["mode"], &port["datapath"]["tier"]), (&"accelerate".into(), &"peer".into()));
-            let aside = vm.past_the_bridge();
-            assert!(aside <= ASIDE, "round {round}: the bridge forwarded {aside} frames beside the programs");
-            assert_eq!(vm.scene.detach().unwrap().len(), 1);
-            vm.through_the_bridge();
-        }
-        running.join().unwrap()
-    })
-    .unwrap();
-    assert_eq!(report.error, None);
-    assert!(report.slowest_interval() > 0.0, "traffic stood still: {report:?}");
+    }
+    assert!(transfer.try_wait().unwrap().is_none(), "it ended: {:?}", fs::read_to_string(log("iperf.json")));
+    transfer.signal(Signal::SIGINT).unwrap();
+    transfer.wait(SOON).unwrap();
+    let report = Report::parse(&fs::read_to_string(log("iperf.json")).unwrap()).unwrap();
+    let ended = report.error.as_deref().unwrap_or_default();
+    assert!(ended.contains("interrupt"), "not by us: {ended}");
     assert_eq!(before.changes(&Snapshot::take(vm.scene.pod()).unwrap()), Vec::<String>::new());
     assert_eq!(traces::of_ports(&vm.scene.agent).unwrap(), Vec::<String>::new());
 }
@@ -118,7 +130,6 @@ fn a_transfer_goes_on_while_programs_come_and_go_in_front_of_the_bridge() {
 #[ignore = "needs root: cargo xtask test netns"]
 fn nothing_is_lost_by_coming_and_going() {
     require_netns!();
-    use netagent_tests::flood::{Echo, Flood};
     let vm = Bridged::new(1);
     let target = (POD4, 7000).into();
     let echo = Echo::start(&vm.guest.guest, target).unwrap();

@@ -57,6 +57,8 @@ pub(super) enum Command {
     Plan(AttachArgs),
     /// Remove everything that netagent made on this node. Only while no agent runs.
     Cleanup(CleanupArgs),
+    /// Copy this binary to where the container runtime looks for CNI plugins: whole, or not at all.
+    InstallCni(InstallCniArgs),
     /// Print or check a configuration.
     Config {
         #[command(subcommand)]
@@ -258,6 +260,13 @@ pub(super) struct CleanupArgs {
     /// The BPF filesystem that it used [default: /sys/fs/bpf].
     #[arg(long, value_name = "DIR", env = "NETAGENT_BPFFS")]
     pub(super) bpffs: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct InstallCniArgs {
+    /// The directory of the plugins.
+    #[arg(long, value_name = "DIR", default_value = "/opt/cni/bin")]
+    pub(super) to: PathBuf,
 }
 
 #[derive(Debug, Subcommand)]

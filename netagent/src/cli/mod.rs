@@ -3,6 +3,7 @@
 
 mod args;
 mod hand_off;
+mod install;
 mod show;
 mod table;
 
@@ -16,6 +17,7 @@ use crate::{
     api::{Client, ClientError, v1},
     app::{self, Options},
     config::{Config, USUAL_SOCKET},
+    telemetry::log,
 };
 
 /// Exit code: something failed.
@@ -57,7 +59,7 @@ async fn run(cli: Cli) -> Result<()> {
     let socket = cli.socket.clone().unwrap_or_else(|| USUAL_SOCKET.into());
     match cli.command {
         Command::Run(args) => {
-            log(&args)?;
+            log::start(&args.log, args.log_json)?;
             let config = config(&args, cli.socket.as_deref())?;
             app::run(Options { config, lacking: args.lacking(), attach: args.attach }).await
         }
@@ -95,6 +97,10 @@ async fn run(cli: Cli) -> Result<()> {
             let detached = gone.iter().map(ToString::to_string).collect();
             show::detached(&v1::DetachReply { detached }, output)
         }
+        Command::InstallCni(args) => {
+            let installed = install::install(Path::new("/proc/self/exe"), &args.to)?;
+            show::installed(&installed, output)
+        }
         Command::Config { command } => match command {
             ConfigCommand::Default => show::config(&Config::default(), output),
             ConfigCommand::Check { file } => {
@@ -118,20 +124,6 @@ fn config(args: &RunArgs, socket: Option<&Path>) -> Result<Config> {
     config.lease_seconds = args.lease.seconds().unwrap_or(config.lease_seconds);
     config.check()?;
     Ok(config)
-}
-
-fn log(args: &RunArgs) -> Result<()> {
-    use std::io::IsTerminal as _;
-    use tracing_subscriber::{EnvFilter, fmt};
-
-    let filter = EnvFilter::try_new(&args.log).with_context(|| format!("log filter `{}`", args.log))?;
-    let subscriber = fmt().with_env_filter(filter).with_writer(std::io::stderr);
-    if args.log_json {
-        subscriber.json().init();
-    } else {
-        subscriber.with_ansi(std::io::stderr().is_terminal()).init();
-    }
-    Ok(())
 }
 
 impl Output {

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! What people read.
 
+use std::path::Path;
+
 use anyhow::Result;
 
 use super::{
@@ -145,6 +147,12 @@ pub(super) fn detached(reply: &v1::DetachReply, output: Output) -> Result<()> {
         [] => "nothing to detach".to_owned(),
         ids => format!("detached {}", ids.join(", ")),
     })
+}
+
+/// Where the CNI plugin is now.
+pub(super) fn installed(path: &Path, output: Output) -> Result<()> {
+    let installed = serde_json::json!({ "installed": path });
+    output.print(&installed, || format!("installed {}", path.display()))
 }
 
 /// A configuration, as the file that it could be.

@@ -5,6 +5,7 @@
 //! checks it).
 
 pub mod bridged;
+pub mod budget;
 pub mod desired;
 pub mod guard;
 pub mod guest;

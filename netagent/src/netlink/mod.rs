@@ -6,6 +6,7 @@
 mod address;
 mod error;
 mod fdb;
+mod far_stats;
 mod link;
 mod monitor;
 mod netfilter;

@@ -19,6 +19,8 @@ mod punt;
 mod routers;
 mod slots;
 mod store;
+mod tally;
+mod tap_drops;
 mod tend;
 mod watch;
 
@@ -38,6 +40,7 @@ pub use prove::ProveError;
 pub use punt::serve_punted;
 pub use slots::Slots;
 pub use store::{SpecStore, StoreError};
+pub use tally::{FailureClass, Tally};
 
 use crate::{datapath::Datapath, dhcp};
 
@@ -52,4 +55,6 @@ pub struct Parts {
     pub slots: Arc<Slots>,
     /// The asks, kept for the next start.
     pub store: Arc<SpecStore>,
+    /// What passes came to.
+    pub tally: Arc<Tally>,
 }

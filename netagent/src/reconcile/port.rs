@@ -9,7 +9,7 @@ use std::{
 use tokio::sync::{Notify, OwnedMutexGuard};
 use tracing::{info, warn};
 
-use super::{Parts, Pass, PassError, Wired, pass::Session, routers::KnownRouters};
+use super::{FailureClass, Parts, Pass, PassError, Wired, pass::Session, routers::KnownRouters};
 use crate::{
     core::{ids::PortId, program::Program, spec::PortSpec, tier::Hook},
     datapath::LinkPin,
@@ -43,6 +43,9 @@ pub enum PortState {
 }
 
 impl PortState {
+    /// All of them.
+    pub const ALL: [Self; 4] = [Self::Pending, Self::Ready, Self::Failed, Self::Detaching];
+
     /// The stable name in JSON, metrics and tables.
     pub fn as_str(self) -> &'static str {
         match self {
@@ -152,6 +155,7 @@ impl Port {
             Ok(result) => result,
             Err(panic) => {
                 tracing::error!(port = %self.id, %panic, "a pass panicked");
+                self.parts.tally.failed(FailureClass::Panic);
                 let mut status = self.status.lock().unwrap_or_else(PoisonError::into_inner);
                 status.enter(PortState::Failed, PassFailure::Panicked.to_string());
                 Err(PassFailure::Panicked)
@@ -162,6 +166,7 @@ impl Port {
     fn record(&self, spec: &PortSpec, result: &Result<Pass, PassError>, touched: bool, took: Duration) {
         let mut status = self.status.lock().unwrap_or_else(PoisonError::into_inner);
         let elapsed_ms = took.as_micros() as f64 / 1e3;
+        self.parts.tally.ended(took);
         match result {
             Ok(Pass::Wired(wired)) => {
                 if status.state != PortState::Ready {
@@ -180,6 +185,7 @@ impl Port {
             }
             Ok(Pass::Gone) => info!(port = %self.id, elapsed_ms, "port is gone"),
             Err(error) => {
+                self.parts.tally.failed(error.class());
                 let reason = reason(error);
                 if status.reason != reason {
                     warn!(port = %self.id, error = reason, "pass failed");

@@ -21,7 +21,7 @@ use super::{
 };
 use crate::{
     core::{ids::PortId, origin::Origin, plan::Step, spec::PortSpec},
-    netlink::MonitorError,
+    netlink::{MonitorError, NsId},
     sys::netns::{Netns, NetnsError},
 };
 
@@ -39,7 +39,7 @@ pub struct Ports {
     pub(super) resync: Duration,
     ports: Arc<Mutex<BTreeMap<PortId, Arc<Port>>>>,
     passes: Arc<Semaphore>,
-    watch: Arc<Watch>,
+    pub(super) watch: Arc<Watch>,
     pub(super) files: Arc<FileWatch>,
 }
 
@@ -373,6 +373,14 @@ impl Ports {
     /// All ports.
     pub fn list(&self) -> Vec<PortLookup> {
         self.ports().iter().map(|(id, port)| lookup(id, port)).collect()
+    }
+
+    /// The taps of ports that were ready, by the number of their namespaces.
+    pub(super) fn taps(&self) -> Vec<(PortId, NsId, u32)> {
+        let tap = |(id, port): (&PortId, &Arc<Port>)| {
+            Some((id.clone(), port.nsid()?, port.status().wired?.tap_ifindex))
+        };
+        self.ports().iter().filter_map(tap).collect()
     }
 
     fn ports(&self) -> MutexGuard<'_, BTreeMap<PortId, Arc<Port>>> {

@@ -50,6 +50,11 @@ impl Watch {
         }
     }
 
+    /// The socket that asks about other namespaces; `None` until it is opened.
+    pub(super) fn numbering(&self) -> Option<&Numbering> {
+        self.numbering.get()
+    }
+
     /// Adds a port, once. One that cannot be added is looked at now and then all the same.
     pub(super) async fn add(&self, port: &Arc<Port>) {
         let Some(numbering) = self.numbering.get() else { return };

@@ -20,6 +20,7 @@ pub mod packet_socket;
 pub mod privileges;
 pub mod readiness;
 pub mod regular_file;
+pub mod supervisor;
 pub mod tap;
 pub mod tap_queue;
 pub mod xtables;

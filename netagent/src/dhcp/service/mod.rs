@@ -14,6 +14,7 @@ mod crew;
 mod dialogue;
 mod exchange;
 mod inbox;
+mod label;
 mod line;
 mod outlet;
 mod served;
@@ -26,6 +27,7 @@ use std::{
 
 pub use dialogue::Dialogue;
 pub use inbox::{Inbox, Punt};
+pub use label::message_and_outcome;
 pub use outlet::{Outlet, Tap};
 pub use served::Served;
 use tokio::sync::Notify;
@@ -45,6 +47,10 @@ use netagent_common::maps::PuntKind;
 
 /// A frame for which its port had no room.
 const BUSY: &str = "dropped busy";
+/// Answers that could not be sent.
+const LOST: &str = "answer lost";
+/// A frame that met a defect of netagent.
+const DEFECT: &str = "defect";
 
 /// Serves the guests of all ports.
 #[derive(Debug)]

@@ -1,9 +1,11 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! The composition root: check everything, build the parts, run them.
 
+mod scrape;
+
 use std::{
     path::{Path, PathBuf},
-    sync::Arc,
+    sync::{Arc, OnceLock},
 };
 
 use anyhow::{Context as _, Result};
@@ -16,10 +18,11 @@ use crate::{
     core::ids::PortId,
     datapath::{Datapath, DatapathError, Feature, Pins},
     dhcp,
-    reconcile::{self, CleanedUp, Parts, PortLookup, Ports, Slots, SpecStore},
-    sys::{bpffs, privileges},
-    telemetry::{self, PortSample},
+    reconcile::{self, CleanedUp, Parts, Ports, Slots, SpecStore, Tally},
+    sys::{bpffs, privileges, supervisor::Supervisor},
+    telemetry::{self, Health, Stage},
 };
+use scrape::Scrape;
 
 /// How one agent is to run.
 #[derive(Clone, Debug)]
@@ -40,13 +43,27 @@ pub async fn run(options: Options) -> Result<()> {
     privileges::check()?;
     // The socket first: a second agent is refused before it touches anything.
     let socket = Socket::bind(&options.config.socket)?;
-    let metrics = match options.config.metrics {
-        Some(address) => Some(telemetry::listen(address).await?),
-        None => None,
+    let supervisor = Supervisor::from_environment().context("read NOTIFY_SOCKET")?;
+    // Answered from the start on: until then that, and why, it is not ready.
+    let health = Arc::new(Health::default());
+    let scrape = Arc::new(OnceLock::new());
+    let telemetry = match options.config.metrics {
+        Some(address) => {
+            let listener = telemetry::listen(address).await?;
+            let scrape: Arc<OnceLock<Scrape>> = Arc::clone(&scrape);
+            let sample = move || {
+                let scrape = Arc::clone(&scrape);
+                async move { Some(scrape.get()?.read().await) }
+            };
+            tokio::spawn(telemetry::serve(listener, Arc::clone(&health), sample))
+        }
+        None => tokio::spawn(std::future::pending()),
     };
     let parts = parts(&options.config, &options.lacking)?;
     let ring = parts.datapath.punt_ring()?;
     let ports = Ports::new(parts.clone(), options.config.resync());
+    // Only a second one could fail.
+    let _ = scrape.set(Scrape::new(ports.clone()));
     let features = parts.datapath.features();
     info!(
         version = env!("CARGO_PKG_VERSION"),
@@ -58,7 +75,9 @@ pub async fn run(options: Options) -> Result<()> {
 
     let mut punted = tokio::spawn(reconcile::serve_punted(ring, Arc::clone(&parts.dhcp)));
     let tended = Arc::clone(&parts.dhcp);
-    tokio::spawn(async move { tended.tend().await });
+    let tending = tokio::spawn(async move { tended.tend().await });
+    health.must_run("the task that serves the guests", &punted);
+    health.must_run("the task that speaks to the guests", &tending);
     match ports.watch() {
         Ok(listening) => {
             tokio::spawn(async move {
@@ -70,10 +89,10 @@ pub async fn run(options: Options) -> Result<()> {
         Err(e) => warn!(error = chain(e), "changes in pods are noticed late"),
     }
     tokio::spawn(ports.watch_files());
+    health.enter(Stage::Starting("taking up the ports"));
     let known = ports.adopt().await?;
     reconcile::sweep(&parts, &known)?;
     tokio::spawn(reconcile::release_others(parts));
-    info!(adopted = known.len(), "agent is ready");
     for netns in &options.attach {
         if let Err(e) = attach(&ports, netns).await {
             // The ports that were adopted need the agent more than it needs this one.
@@ -83,28 +102,37 @@ pub async fn run(options: Options) -> Result<()> {
 
     let mut terminate = signal(SignalKind::terminate()).context("watch SIGTERM")?;
     let mut interrupt = signal(SignalKind::interrupt()).context("watch SIGINT")?;
+    let stopping = Arc::clone(&health);
+    let told = Supervisor::clone(&supervisor);
     let stop = async move {
         tokio::select! {
             _ = terminate.recv() => {}
             _ = interrupt.recv() => {}
         }
+        stopping.enter(Stage::Stopping);
+        said(told.stopping());
         info!("agent stops; its ports go on forwarding");
     };
-    let metrics = metrics.map(|listener| telemetry::serve(listener, sampler(ports.clone())));
-    let telemetry = async {
-        match metrics {
-            Some(serving) => serving.await,
-            None => std::future::pending().await,
-        }
-    };
+    let mut api = tokio::spawn(api::serve(socket, ports, stop));
+    health.must_run("the API", &api);
+    health.enter(Stage::Ready);
+    info!(adopted = known.len(), "agent is ready");
+    said(supervisor.ready(&format!("{} ports taken up", known.len())));
     tokio::select! {
-        served = api::serve(socket, ports, stop) => served.context("serve the API"),
-        ended = telemetry => Ok(ended?),
+        served = &mut api => served.context("the API's task panicked")?.context("serve the API"),
+        ended = telemetry => Ok(ended.context("the task that serves metrics panicked")??),
         ended = &mut punted => {
             error!("no guest is served any more");
             let Err(e) = ended.context("the task that serves the guests panicked")?;
             Err(e).context("serve the guests")
         }
+    }
+}
+
+/// What became of a word to the supervisor: nothing depends on it.
+fn said(told: std::io::Result<()>) {
+    if let Err(error) = told {
+        warn!(%error, "the supervisor does not hear this agent (NOTIFY_SOCKET)");
     }
 }
 
@@ -153,22 +181,6 @@ fn parts(config: &Config, lacking: &[Feature]) -> Result<Parts> {
         datapath,
         dhcp: Arc::new(dhcp::Service::new(config.lease_time())),
         store: Arc::new(SpecStore::open(&config.ports_directory())?),
+        tally: Arc::new(Tally::default()),
     })
-}
-
-/// Reads the ports for a scrape. Counters that cannot be read are left out of it.
-fn sampler(ports: Ports) -> impl Fn() -> Vec<PortSample> + Send + Sync {
-    move || {
-        let Parts { datapath, dhcp, .. } = ports.parts();
-        let sample = |port: PortLookup| {
-            let slot = port.status.wired.map(|wired| wired.slot);
-            PortSample {
-                state: port.status.state.as_str(),
-                counters: slot.and_then(|slot| datapath.maps().counters(slot).ok()),
-                messages: slot.map(|slot| dhcp.dialogue(slot).messages).unwrap_or_default(),
-                id: port.id,
-            }
-        };
-        ports.list().into_iter().map(sample).collect()
-    }
 }

@@ -24,6 +24,7 @@ pub mod image;
 pub mod interrupt;
 pub mod invariants;
 pub mod iperf;
+pub mod launcher;
 pub mod lease;
 pub mod load;
 pub mod marking;

@@ -2,6 +2,7 @@
 //! The composition root: check everything, build the parts, run them.
 
 mod scrape;
+mod sources;
 
 use std::{
     path::{Path, PathBuf},
@@ -23,6 +24,7 @@ use crate::{
     telemetry::{self, Health, Stage},
 };
 use scrape::Scrape;
+use sources::NodeHooks;
 
 /// How one agent is to run.
 #[derive(Clone, Debug)]
@@ -43,6 +45,7 @@ pub async fn run(options: Options) -> Result<()> {
     privileges::check()?;
     // The socket first: a second agent is refused before it touches anything.
     let socket = Socket::bind(&options.config.socket)?;
+    let hooks = NodeHooks::bind(&options.config.kubevirt)?;
     let supervisor = Supervisor::from_environment().context("read NOTIFY_SOCKET")?;
     // Answered from the start on: until then that, and why, it is not ready.
     let health = Arc::new(Health::default());
@@ -113,6 +116,14 @@ pub async fn run(options: Options) -> Result<()> {
         said(told.stopping());
         info!("agent stops; its ports go on forwarding");
     };
+    let hooks = match hooks {
+        Some(hooks) => {
+            let serving = tokio::spawn(hooks.serve(ports.clone(), std::future::pending()));
+            health.must_run("the task that serves KubeVirt's node hooks", &serving);
+            serving
+        }
+        None => tokio::spawn(std::future::pending()),
+    };
     let mut api = tokio::spawn(api::serve(socket, ports, stop));
     health.must_run("the API", &api);
     health.enter(Stage::Ready);
@@ -120,6 +131,7 @@ pub async fn run(options: Options) -> Result<()> {
     said(supervisor.ready(&format!("{} ports taken up", known.len())));
     tokio::select! {
         served = &mut api => served.context("the API's task panicked")?.context("serve the API"),
+        ended = hooks => ended.context("the task that serves KubeVirt's node hooks panicked")?,
         ended = telemetry => Ok(ended.context("the task that serves metrics panicked")??),
         ended = &mut punted => {
             error!("no guest is served any more");

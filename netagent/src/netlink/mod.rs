@@ -5,8 +5,8 @@
 
 mod address;
 mod error;
-mod fdb;
 mod far_stats;
+mod fdb;
 mod link;
 mod monitor;
 mod netfilter;

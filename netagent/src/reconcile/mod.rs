@@ -23,6 +23,7 @@ mod tally;
 mod tap_drops;
 mod tend;
 mod watch;
+mod wiring;
 
 use std::sync::Arc;
 

@@ -17,6 +17,7 @@ pub mod netns;
 pub mod netns_cookie;
 pub mod open_files;
 pub mod packet_socket;
+pub mod peer;
 pub mod privileges;
 pub mod readiness;
 pub mod regular_file;

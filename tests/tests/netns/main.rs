@@ -24,6 +24,7 @@ mod live_changes;
 mod many;
 mod nft_chain;
 mod nftables;
+mod node_hooks;
 mod ordinary;
 mod path_mtu;
 mod queues;

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! Configuration: defaults, then the file, then environment and flags; checked whole before anything starts.
 
+mod kubevirt;
+
 use std::{
     fs, io,
     net::SocketAddr,
@@ -8,6 +10,7 @@ use std::{
     time::Duration,
 };
 
+pub use kubevirt::KubeVirt;
 use serde::{Deserialize, Serialize};
 
 use crate::core::hand_off::LEASE_SECONDS;
@@ -33,6 +36,8 @@ pub struct Config {
     pub lease_seconds: u32,
     /// How often a port is compared with what it should be, when nothing else calls for it.
     pub resync_seconds: u32,
+    /// KubeVirt as a source of ports.
+    pub kubevirt: KubeVirt,
 }
 
 impl Default for Config {
@@ -43,6 +48,7 @@ impl Default for Config {
             metrics: None,
             lease_seconds: 24 * 60 * 60,
             resync_seconds: 30,
+            kubevirt: KubeVirt::default(),
         }
     }
 }
@@ -101,7 +107,8 @@ impl Config {
     /// The first value that is out of bounds.
     pub fn check(&self) -> Result<(), ConfigError> {
         let bounds = |key, value: String, bounds| Err(ConfigError::Bounds { key, value, bounds });
-        for (key, path) in [("socket", &self.socket), ("bpffs", &self.bpffs)] {
+        let own = [("socket", &self.socket), ("bpffs", &self.bpffs)];
+        for (key, path) in own.into_iter().chain(self.kubevirt.paths()) {
             if !path.is_absolute() {
                 return bounds(key, path.display().to_string(), "an absolute path");
             }
@@ -167,6 +174,8 @@ mod tests {
             ("lease_seconds = 1", "lease_seconds"),
             ("resync_seconds = 0", "resync_seconds"),
             ("bpffs = 'x'", "bpffs"),
+            ("[kubevirt]\nhooks = 'x'", "kubevirt.hooks"),
+            ("[kubevirt]\nkubelet = 'x'", "kubevirt.kubelet"),
         ] {
             let error = load(text).unwrap().check().unwrap_err().to_string();
             assert!(error.starts_with(key), "{error}");

@@ -16,6 +16,7 @@ use crate::{
         tier::TierChoice,
     },
     datapath::Feature,
+    sys::labelled_tap,
 };
 
 /// Gives a VM inside a pod the pod's network, through eBPF instead of a bridge.
@@ -59,6 +60,13 @@ pub(super) enum Command {
     Cleanup(CleanupArgs),
     /// Copy this binary to where the container runtime looks for CNI plugins: whole, or not at all.
     InstallCni(InstallCniArgs),
+    /// Make a tap on standard input. The agent starts itself so, under the SELinux label that the tap is to have.
+    #[command(name = labelled_tap::VERB, hide = true)]
+    MakeTap {
+        name: IfName,
+        /// `IFF_*`.
+        flags: i32,
+    },
     /// Print or check a configuration.
     Config {
         #[command(subcommand)]

@@ -17,6 +17,7 @@ use crate::{
     api::{Client, ClientError, v1},
     app::{self, Options},
     config::{Config, USUAL_SOCKET},
+    sys::labelled_tap,
     telemetry::log,
 };
 
@@ -100,6 +101,9 @@ async fn run(cli: Cli) -> Result<()> {
         Command::InstallCni(args) => {
             let installed = install::install(Path::new("/proc/self/exe"), &args.to)?;
             show::installed(&installed, output)
+        }
+        Command::MakeTap { name, flags } => {
+            labelled_tap::make_on_stdin(&name, flags).with_context(|| format!("make tap {name}"))
         }
         Command::Config { command } => match command {
             ConfigCommand::Default => show::config(&Config::default(), output),

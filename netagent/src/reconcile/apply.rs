@@ -24,6 +24,7 @@ use crate::{
     netlink::NetlinkError,
     sys::{
         netns::NetnsError,
+        selinux,
         tap::{TapDraft, TapError},
         tap_queue::TapQueue,
     },
@@ -143,8 +144,11 @@ impl<'a> Applier<'a> {
     async fn create_tap(&self, tap: &TapSpec, mtu: u32) -> Result<(), StepError> {
         let inside = self.inside()?;
         let tap = tap.clone();
-        let draft =
-            inside.netns.run(move || TapDraft::create(&tap.name, tap.queues > 1, tap.uid, tap.gid)).await??;
+        let label = selinux::label_for(&self.spec.netns);
+        let draft = inside
+            .netns
+            .run(move || TapDraft::create(&tap.name, tap.queues > 1, tap.uid, tap.gid, label.as_ref()))
+            .await??;
         // From here to `keep` the tap dies with its descriptor: what is found later always has our alias.
         inside.netlink.set_alias(draft.ifindex, &owned::tap_alias(&self.id)).await?;
         inside.netlink.set_mtu(draft.ifindex, mtu).await?;

@@ -16,10 +16,12 @@ use crate::{netns::Netns, poll, process::Process};
 pub const QEMU: u32 = 107;
 const START: Duration = Duration::from_secs(20);
 
-/// Gives the pod its own files, becomes QEMU's user, and lets itself be connected to.
-const SCRIPT: &str = "mount --bind \"$1\" /etc/resolv.conf && mount --bind \"$2\" /etc/hostname && exec setpriv \
-    --reuid=\"$4\" --regid=\"$4\" --clear-groups perl -MIO::Socket::UNIX -e 'my $s = IO::Socket::UNIX->new(Local => \
-    $ARGV[0], Listen => 8) or die \"listen: $!\"; while (my $c = $s->accept) { close $c }' \"$3\"";
+/// Gives the pod its own files, becomes QEMU's user, and lets itself be connected to. In the socket's directory, because
+/// the whole path of a temporary one is longer than an address may be.
+const SCRIPT: &str = "mount --bind \"$1\" /etc/resolv.conf && mount --bind \"$2\" /etc/hostname && cd \"$3\" && exec \
+    setpriv --reuid=\"$4\" --regid=\"$4\" --clear-groups perl -MIO::Socket::UNIX -e 'my $s = \
+    IO::Socket::UNIX->new(Local => \"launcher-sock\", Listen => 8) or die \"listen: $!\"; while (my $c = $s->accept) { \
+    close $c }'";
 
 /// A launcher that runs. Dropping it ends the process.
 #[derive(Debug)]
@@ -45,7 +47,7 @@ impl Launcher {
         let socket = sockets.join("launcher-sock");
         let mut command = pod.command("unshare");
         command.args(["--mount", "sh", "-c", SCRIPT, "sh"]);
-        command.args([resolv_conf, &name, &socket]).arg(QEMU.to_string());
+        command.args([resolv_conf, &name, &sockets]).arg(QEMU.to_string());
         command.env("POD_NAME", format!("virt-launcher-{hostname}-x7k2p"));
         let log = kubelet.join(format!("{uid}.log"));
         let process = Process::spawn_logged(&mut command, &log)?;

@@ -17,6 +17,7 @@ use netagent_tests::{
     tap::{Tap, TapSpec},
     topology::{POD_LINK, Pod, Topology},
 };
+use nix::libc;
 use serde_json::{Value, json};
 use tokio::net::UnixStream;
 use tonic::{Code, Status, transport::Endpoint};
@@ -153,9 +154,9 @@ fn a_vm_gets_its_port_before_it_starts_and_loses_it_when_it_has_stopped() {
     let qemu = libvirt_opens(&topology.pod, 1, QEMU).unwrap();
     drop(qemu);
     let wrong = libvirt_opens(&topology.pod, 2, QEMU).unwrap_err();
-    assert_eq!(errno(&wrong), Some(nix::libc::EINVAL), "{wrong:#}");
+    assert_eq!(errno(&wrong), Some(libc::EINVAL), "{wrong:#}");
     let stranger = libvirt_opens(&topology.pod, 1, QEMU + 1).unwrap_err();
-    assert_eq!(errno(&stranger), Some(nix::libc::EPERM), "{stranger:#}");
+    assert_eq!(errno(&stranger), Some(libc::EPERM), "{stranger:#}");
 
     let mac = port["guest"]["mac"].as_str().unwrap();
     let guest = StandIn::start(&topology.pod, &StandInSpec::new(TAP, mac)).unwrap();
@@ -228,7 +229,7 @@ fn a_vm_that_arrives_keeps_its_queues_and_its_mac() {
     let queues: Vec<_> = (0..2).map(|_| libvirt_opens(&topology.pod, 2, QEMU).unwrap()).collect();
     drop(queues);
     let wrong = libvirt_opens(&topology.pod, 1, QEMU).unwrap_err();
-    assert_eq!(errno(&wrong), Some(nix::libc::EINVAL), "{wrong:#}");
+    assert_eq!(errno(&wrong), Some(libc::EINVAL), "{wrong:#}");
 }
 
 #[test]
@@ -258,7 +259,7 @@ fn what_cannot_be_done_is_said_with_vm_interface_and_remedy() {
         Code::InvalidArgument,
         &["shop/db", "interface default", "correct macAddress"],
     );
-    for text in ["", "[]", "{\"spec\":7}", "\u{0}\u{1}"] {
+    for text in ["", "7", "{\"spec\":7}", "\u{0}\u{1}"] {
         let status = node.call_raw("PreVMStart", text.as_bytes().to_vec()).unwrap_err();
         assert_eq!(status.code(), Code::InvalidArgument, "{text}: {status:?}");
     }
@@ -313,4 +314,24 @@ fn a_vm_with_kubevirt_s_bridge_is_accelerated_where_that_is_wanted_and_never_kep
     node.call("PostVMStop", &vm).unwrap();
     assert_eq!(node.ports(), Vec::<Value>::new());
     ping_both_ways(&topology.node, &guest.guest).unwrap();
+}
+
+#[test]
+#[ignore = "needs root: cargo xtask test netns"]
+fn a_tap_that_another_process_made_on_our_device_is_ours() {
+    require_netns!();
+    // As the agent starts itself where SELinux is enforced; the label is all that is missing here.
+    let pod = Netns::new("pod").unwrap();
+    let device = fs::File::options().read(true).write(true).open("/dev/net/tun").unwrap();
+    let flags = libc::IFF_TAP | libc::IFF_NO_PI | libc::IFF_VNET_HDR;
+    let mut maker = pod.command(netagent_tests::agent::binary().unwrap());
+    maker.args(["make-tap", TAP, &flags.to_string()]).stdin(device.try_clone().unwrap());
+    assert!(maker.status().unwrap().success());
+    let tun = pod.ip_json(&format!("link show {TAP}")).unwrap()[0]["linkinfo"]["info_data"].clone();
+    assert_eq!(
+        (&tun["type"], &tun["vnet_hdr"], &tun["persist"]),
+        (&"tap".into(), &true.into(), &false.into())
+    );
+    drop(device);
+    assert_ne!(pod.exec(&["ip", "link", "show", TAP]).unwrap().code, 0, "it goes with its device");
 }

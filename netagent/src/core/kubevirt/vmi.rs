@@ -258,7 +258,7 @@ pub(crate) mod tests {
         for text in [
             "",
             "null null",
-            "[]",
+            "7",
             r#"{"spec":7}"#,
             r#"{"status":{"activePods":{"a":1}}}"#,
             r#"{"spec":{"domain":{"cpu":{"cores":-1}}}}"#,

@@ -57,5 +57,5 @@ fn start_under(label: &CStr) -> io::Result<()> {
 /// # Errors
 /// When the kernel refuses.
 pub fn make_on_stdin(name: &IfName, flags: libc::c_int) -> io::Result<()> {
-    tap::set_iff(io::stdin(), name, flags)
+    tap::set_iff(&io::stdin(), name, flags)
 }

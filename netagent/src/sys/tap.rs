@@ -154,7 +154,7 @@ impl TapDraft {
 }
 
 /// Makes the tap `name` on an open /dev/net/tun.
-pub(super) fn set_iff(tun: impl AsRawFd, name: &IfName, flags: libc::c_int) -> io::Result<()> {
+pub(super) fn set_iff(tun: &impl AsRawFd, name: &IfName, flags: libc::c_int) -> io::Result<()> {
     let request = ifreq(name, flags);
     // SAFETY: the kernel checks the descriptor, and reads (and writes back) one ifreq.
     unsafe { tun_set_iff(tun.as_raw_fd(), &raw const request) }?;

@@ -84,6 +84,14 @@ impl Bridged {
     }
 }
 
+/// What the agent's own search finds in a namespace: pod link, tap and stand-in of each.
+fn bridged_ports(netns: &Netns) -> Vec<[String; 3]> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let netns = netagent::sys::netns::Netns::open(netns.path()).unwrap();
+    let found = runtime.block_on(netagent::reconcile::bridged_ports(&netns)).unwrap();
+    found.into_iter().map(|p| [p.pod_link, p.tap, p.stand_in].map(|name| name.to_string())).collect()
+}
+
 fn programs(pod: &Netns) -> Vec<String> {
     let found = attached::programs(pod).unwrap();
     found.into_iter().map(|one| format!("{} {} {}", one.program, one.link, one.hook)).collect()
@@ -237,6 +245,9 @@ fn a_tap_that_leaves_the_bridge_gets_its_frames_back_and_a_return_is_noticed() {
 fn what_would_cut_a_vm_off_is_refused_before_anything_is_touched() {
     require_netns!();
     let vm = Bridged::new(1);
+    let found = bridged_ports(vm.scene.pod());
+    assert_eq!(found, [[POD_LINK_IN_BRIDGE, TAP, POD_LINK].map(str::to_owned)]);
+    assert_eq!(bridged_ports(vm.scene.node()), Vec::<[String; 3]>::new());
     let before = Snapshot::take(vm.scene.pod()).unwrap();
     let refused = |flags: &[&str], words: &[&str]| {
         let done = vm.scene.try_attach(flags).unwrap();

@@ -322,7 +322,9 @@ fn a_tap_that_another_process_made_on_our_device_is_ours() {
     require_netns!();
     // As the agent starts itself where SELinux is enforced; the label is all that is missing here.
     let pod = Netns::new("pod").unwrap();
-    let device = fs::File::options().read(true).write(true).open("/dev/net/tun").unwrap();
+    // The namespace that the device is opened in is the tap's.
+    let open = || fs::File::options().read(true).write(true).open("/dev/net/tun");
+    let device = pod.run_inside(open).unwrap().unwrap();
     let flags = libc::IFF_TAP | libc::IFF_NO_PI | libc::IFF_VNET_HDR;
     let mut maker = pod.command(netagent_tests::agent::binary().unwrap());
     maker.args(["make-tap", TAP, &flags.to_string()]).stdin(device.try_clone().unwrap());

@@ -3,6 +3,7 @@
 
 mod reload;
 mod scrape;
+mod sources;
 
 use std::{
     path::{Path, PathBuf},
@@ -21,10 +22,11 @@ use crate::{
     datapath::{Datapath, DatapathError, Feature, Pins},
     dhcp,
     reconcile::{self, CleanedUp, Parts, Ports, Slots, SpecStore, Tally},
-    sys::{bpffs, heap, locked_memory, privileges, supervisor::Supervisor},
+    sys::{bpffs, heap, locked_memory, privileges, selinux, supervisor::Supervisor},
     telemetry::{self, Health, Stage},
 };
 use scrape::Scrape;
+use sources::NodeHooks;
 
 /// How one agent is to run.
 pub struct Options {
@@ -42,11 +44,17 @@ pub struct Options {
 ///
 /// # Errors
 /// When something that it does need is missing.
-pub fn shed_privileges() -> Result<()> {
+pub fn shed_privileges(config: &Config) -> Result<()> {
     privileges::check()?;
     // Takes CAP_SYS_RESOURCE, which goes. Where it cannot be lifted, and has to be, loading programs says so.
     let _ = locked_memory::lift_limit();
-    Ok(privileges::keep_only_needed(&[])?)
+    let also: &[_] = if config.kubevirt.hooks.is_some() { &[privileges::CONNECT_TO_LAUNCHERS] } else { &[] };
+    privileges::keep_only_needed(also)?;
+    if !selinux::is_enforced() {
+        // There the agent starts itself under another label, and without new privileges it may not have that.
+        privileges::forbid_new()?;
+    }
+    Ok(())
 }
 
 /// Runs the agent until it is told to stop. Stopping leaves the ports as they are: forwarding.
@@ -61,6 +69,7 @@ pub async fn run(options: Options) -> Result<()> {
     heap::share_arenas();
     // The socket first: a second agent is refused before it touches anything.
     let socket = Socket::bind(&agent.socket)?;
+    let hooks = NodeHooks::bind(&options.config.kubevirt)?;
     let supervisor = Supervisor::from_environment().context("read NOTIFY_SOCKET")?;
     // Answered from the start on: until then that, and why, it is not ready.
     let health = Arc::new(Health::default());
@@ -134,6 +143,14 @@ pub async fn run(options: Options) -> Result<()> {
         said(told.stopping());
         info!("agent stops; its ports go on forwarding");
     };
+    let hooks = match hooks {
+        Some(hooks) => {
+            let serving = tokio::spawn(hooks.serve(ports.clone(), std::future::pending()));
+            health.must_run("the task that serves KubeVirt's node hooks", &serving);
+            serving
+        }
+        None => tokio::spawn(std::future::pending()),
+    };
     let mut api = tokio::spawn(api::serve(socket, ports, stop));
     health.must_run("the API", &api);
     health.enter(Stage::Ready);
@@ -141,6 +158,7 @@ pub async fn run(options: Options) -> Result<()> {
     said(supervisor.ready(&format!("{} ports taken up", known.len())));
     tokio::select! {
         served = &mut api => served.context("the API's task panicked")?.context("serve the API"),
+        ended = hooks => ended.context("the task that serves KubeVirt's node hooks panicked")?,
         ended = telemetry => Ok(ended.context("the task that serves metrics panicked")??),
         ended = &mut punted => {
             error!("no guest is served any more");

@@ -12,9 +12,11 @@ use crate::{
     core::{
         guard::{EtherType, RulesOff, VlanId},
         ids::{IfName, MacAddr},
+        mode::{Mode, ModeError},
         tier::TierChoice,
     },
     datapath::Feature,
+    sys::labelled_tap,
 };
 
 /// Gives a VM inside a pod the pod's network, through eBPF instead of a bridge.
@@ -58,6 +60,13 @@ pub(super) enum Command {
     Cleanup(CleanupArgs),
     /// Copy this binary to where the container runtime looks for CNI plugins: whole, or not at all.
     InstallCni(InstallCniArgs),
+    /// Make a tap on standard input. The agent starts itself so, under the SELinux label that the tap is to have.
+    #[command(name = labelled_tap::VERB, hide = true)]
+    MakeTap {
+        name: IfName,
+        /// `IFF_*`.
+        flags: i32,
+    },
     /// Print or check a configuration.
     Config {
         #[command(subcommand)]
@@ -144,10 +153,10 @@ pub(super) struct AttachArgs {
     /// The pod's network namespace, as /run/netns/NAME or /proc/PID/ns/net.
     #[arg(long, value_name = "PATH")]
     netns: PathBuf,
-    /// The interface that the CNI put into it.
-    #[arg(long, value_name = "IFNAME", default_value = "eth0")]
-    pod_link: IfName,
-    /// The tap to make.
+    /// The interface that the CNI put into it [default: eth0, with mode accelerate eth0-nic].
+    #[arg(long, value_name = "IFNAME")]
+    pod_link: Option<IfName>,
+    /// The tap to make, with mode accelerate the one that is there.
     #[arg(long, value_name = "IFNAME", default_value = "tap0")]
     tap: IfName,
     /// The guest's MAC [default: the pod link's].
@@ -160,8 +169,9 @@ pub(super) struct AttachArgs {
     /// open /dev/net/tun].
     #[arg(long, value_name = "UID[:GID]")]
     owner: Option<Owner>,
-    /// How the guest meets the pod's network.
-    #[arg(long, value_name = "MODE", default_value = "l2")]
+    /// How the guest meets the pod's network: l2 (it has the pod's address and MAC, through a tap of netagent's), or
+    /// accelerate (it keeps the bridge that KubeVirt made, and the programs take the frames before that does).
+    #[arg(long, value_name = "MODE", default_value_t = Mode::L2, value_parser = mode)]
     mode: Mode,
     /// How packets leave: auto, peer, plain, or xdp for a guest and a host peer without offloads.
     #[arg(long, default_value_t = TierChoice::Auto)]
@@ -188,12 +198,6 @@ pub(super) struct AttachArgs {
     hand_off: HandOffArgs,
 }
 
-#[derive(Clone, Copy, Debug, ValueEnum)]
-enum Mode {
-    /// The guest has the pod's address and MAC.
-    L2,
-}
-
 #[derive(Clone, Copy, Debug)]
 struct Owner {
     uid: u32,
@@ -215,10 +219,10 @@ impl std::str::FromStr for Owner {
 
 impl AttachArgs {
     pub(super) fn request(&self) -> Result<v1::AttachRequest> {
-        let Mode::L2 = self.mode;
         Ok(v1::AttachRequest {
             netns: absolute(&self.netns)?,
-            pod_link: self.pod_link.to_string(),
+            pod_link: self.pod_link.as_ref().map_or_else(String::new, IfName::to_string),
+            mode: self.mode.to_string(),
             tap: self.tap.to_string(),
             mac: self.mac.map_or_else(String::new, |mac| mac.to_string()),
             queues: self.queues,
@@ -244,6 +248,10 @@ impl AttachArgs {
             origin: None,
         })
     }
+}
+
+fn mode(text: &str) -> Result<Mode, ModeError> {
+    text.parse()
 }
 
 fn rule_name(name: &str) -> Result<String, String> {

@@ -17,6 +17,7 @@ use crate::{
     api::{Client, ClientError, v1},
     app::{self, Options},
     config::{Config, Layers, USUAL_SOCKET},
+    sys::labelled_tap,
     telemetry::log,
 };
 
@@ -56,7 +57,7 @@ fn dispatch(cli: Cli) -> Result<()> {
                 tracing::warn!(variable, nearest, "environment variable sets nothing");
             }
             // What is given up is given up by the threads that are started from here on.
-            app::shed_privileges()?;
+            app::shed_privileges(&config)?;
             let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
             let reload = app::Reload { layers, log };
             let options = Options { config, lacking: args.lacking(), reload, attach: args.attach };
@@ -111,6 +112,9 @@ async fn run(cli: Cli) -> Result<()> {
         Command::InstallCni(args) => {
             let installed = install::install(Path::new("/proc/self/exe"), &args.to)?;
             show::installed(&installed, output)
+        }
+        Command::MakeTap { name, flags } => {
+            labelled_tap::make_on_stdin(&name, flags).with_context(|| format!("make tap {name}"))
         }
         Command::Config { command } => match command {
             ConfigCommand::Default => show::config(&Config::default(), output),

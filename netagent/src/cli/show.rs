@@ -88,6 +88,7 @@ fn port_fields(port: &v1::Port) -> Vec<(&'static str, String)> {
             ),
         ),
         ("datapath", with(datapath.tier, " on ", format!("{} ({})", datapath.hook, datapath.reason))),
+        ("mode", port.mode.clone()),
         ("warnings", datapath.warnings.join("\n")),
         ("guard", guard(&port.guard.clone().unwrap_or_default())),
         ("guest mac", guest.mac),

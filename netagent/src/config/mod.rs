@@ -7,6 +7,7 @@
 
 mod agent;
 mod error;
+mod kubevirt;
 mod layers;
 mod reload;
 mod section;
@@ -16,6 +17,7 @@ mod tests;
 
 pub use agent::Agent;
 pub use error::{Complaint, ConfigError, Instead, Place};
+pub use kubevirt::KubeVirt;
 pub use layers::Layers;
 pub use reload::Change;
 pub use section::{Applies, Key, Section};
@@ -31,16 +33,18 @@ pub const USUAL_SOCKET: &str = "/run/netagent/netagent.sock";
 pub struct Config {
     /// The agent itself: the keys before the first section.
     pub agent: Agent,
+    /// KubeVirt as a source of ports.
+    pub kubevirt: KubeVirt,
 }
 
 impl Config {
     /// All sections, in the order in which a file has them.
     fn sections(&self) -> Vec<&dyn Section> {
-        vec![&self.agent]
+        vec![&self.agent, &self.kubevirt]
     }
 
     fn sections_mut(&mut self) -> Vec<&mut dyn Section> {
-        vec![&mut self.agent]
+        vec![&mut self.agent, &mut self.kubevirt]
     }
 
     /// The names of the tables.

@@ -84,6 +84,8 @@ fn every_key_can_be_set_in_every_layer() {
 
 #[test]
 fn everything_that_is_wrong_is_said_at_once_and_where() {
+    let tables = Config::default().tables().join(", ");
+    let expected = |said: [&str; 9]| said.map(|line| line.replace("TABLES", &tables));
     let file =
         "lease_seconds = 1\n\nresync_second = 5\nbpffs = 'x'\nlog_json = 'true'\n\n[agent]\nsocket = '/a'\n";
     assert_eq!(
@@ -92,8 +94,8 @@ fn everything_that_is_wrong_is_said_at_once_and_where() {
             &[("NETAGENT_METRICS", "localhost")],
             &[("log", ""), ("sockt", "/a"), ("x.y", "1")]
         )),
-        [
-            "file:7: unknown section [agent]; there are ",
+        expected([
+            "file:7: unknown section [agent]; there are TABLES",
             "file:4: bpffs = 'x' must be an absolute path",
             "file:1: lease_seconds = 1 must be a number from 60 to 31536000",
             "file:5: log_json = 'true' must be true or false",
@@ -101,8 +103,8 @@ fn everything_that_is_wrong_is_said_at_once_and_where() {
             "environment variable NETAGENT_METRICS: metrics = localhost must be an address and a port, as in 127.0.0.1:9090 or [::1]:9090",
             "flag --set log: log =  must be a log filter, as in info or netagent=debug",
             "flag --set sockt: unknown key `sockt`; did you mean `socket`?",
-            "flag --set x.y: unknown section [x]; there are ",
-        ]
+            "flag --set x.y: unknown section [x]; there are TABLES",
+        ])
     );
 }
 

@@ -4,6 +4,7 @@
 //! No clock, no files, no sockets, no async: everything here is a function of its arguments (`cargo xtask lint`
 //! checks it).
 
+pub mod bridged;
 pub mod budget;
 pub mod desired;
 pub mod guard;
@@ -11,6 +12,7 @@ pub mod guest;
 pub mod hand_off;
 pub mod ids;
 pub mod kubevirt;
+pub mod mode;
 pub mod nearest;
 pub mod neighbour;
 pub mod observed;

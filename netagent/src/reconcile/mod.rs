@@ -2,6 +2,7 @@
 //! Observe, plan, apply: one loop per port, level-triggered. An error ends a pass, never the loop.
 
 mod apply;
+mod bridged;
 mod cleanup;
 mod discover;
 mod error;
@@ -25,11 +26,13 @@ mod tally;
 mod tap_drops;
 mod tend;
 mod watch;
+mod wiring;
 
 use std::sync::Arc;
 
 use apply::Applier;
 pub use apply::StepError;
+pub use bridged::bridged_ports;
 pub use cleanup::{CleanUpError, CleanedUp, LeftBehind, take_all_off};
 pub use discover::DiscoverError;
 pub use error::PassError;

@@ -63,7 +63,7 @@ pub fn check() -> Result<(), PrivilegeError> {
 }
 
 /// Gives up every capability but those that every agent works with and `also`, and the way to get any back: out of the permitted, the
-/// effective, the inheritable, the ambient and the bounding set, and no program that it might start could have more.
+/// effective, the inheritable, the ambient and the bounding set.
 ///
 /// Only of the calling thread, and of those that it starts from then on: so before there are others.
 ///
@@ -76,7 +76,14 @@ pub fn keep_only_needed(also: &[Capability]) -> Result<(), PrivilegeError> {
     // SAFETY: takes numbers alone.
     let cleared = unsafe { libc::prctl(libc::PR_CAP_AMBIENT, libc::PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0) };
     done(cleared.into(), "ambient capabilities")?;
-    set_capabilities(kept)?;
+    set_capabilities(kept)
+}
+
+/// No program that this thread or one of its children starts has more than it has, whatever its file or user allows.
+///
+/// # Errors
+/// When the kernel refuses.
+pub fn forbid_new() -> Result<(), PrivilegeError> {
     // SAFETY: takes numbers alone.
     let set = unsafe { libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) };
     done(set.into(), "new privileges")
@@ -178,6 +185,7 @@ mod tests {
         let before = set(&status().unwrap(), "CapPrm:");
         let after = std::thread::spawn(|| {
             keep_only_needed(&[]).unwrap();
+            forbid_new().unwrap();
             fs::read_to_string("/proc/thread-self/status").unwrap()
         })
         .join()

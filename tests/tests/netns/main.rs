@@ -6,6 +6,7 @@
     reason = "every function here is part of a test, and clippy.toml frees only `#[test]` ones"
 )]
 
+mod accelerate;
 mod addressless;
 mod again;
 mod attach;
@@ -25,6 +26,7 @@ mod live_changes;
 mod many;
 mod nft_chain;
 mod nftables;
+mod node_hooks;
 mod ordinary;
 mod path_mtu;
 mod queues;
@@ -59,6 +61,7 @@ macro_rules! require_netns {
             netagent_tests::require::Need::Program("bpftool", "bpftool"),
             netagent_tests::require::Need::Program("ping", "iputils-ping"),
             netagent_tests::require::Need::Program("udhcpc", "udhcpc"),
+            netagent_tests::require::Need::Program("busybox", "busybox"),
             netagent_tests::require::Need::Program("dhclient", "isc-dhcp-client"),
             netagent_tests::require::Need::Program("iperf3", "iperf3"),
         );

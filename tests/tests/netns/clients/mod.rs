@@ -4,6 +4,7 @@
 mod case;
 mod decode;
 mod differences;
+mod ipv6_over_time;
 mod odd_names;
 mod scenarios;
 mod shapes;

@@ -5,10 +5,12 @@ mod case;
 mod decode;
 mod differences;
 mod ipv6_over_time;
+mod long_options;
 mod odd_names;
 mod scenarios;
 mod shapes;
 mod table;
+mod wire;
 
 /// What the tests of this folder need beyond the others.
 #[macro_export]

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! Real DHCP clients in pods of every shape: what they end up with is what the pod has.
 
+mod another_gateway;
 mod case;
 mod decode;
 mod differences;

@@ -179,5 +179,6 @@ fn served(slot: u32) -> Served {
                 .map(|(at, link_local)| Router { link_local, default: at == 0, routes: Vec::new() })
                 .collect(),
         },
+        gone: Vec::new(),
     }
 }

@@ -39,7 +39,7 @@ use self::{
     served::{Entry, Ports},
     voice::Voice,
 };
-use super::v4;
+use super::{lease, v4};
 use crate::core::ids::PortId;
 use netagent_common::maps::PuntKind;
 
@@ -91,7 +91,8 @@ impl Service {
                 if let Some(other) = other {
                     self.outlet.leave(&other.tap);
                 }
-                (Vec::new(), Voice::default(), Talk::new(now), None)
+                let gone = served.gone.iter().map(|router| lease::gone_router(&served.guest, *router));
+                (gone.collect(), Voice::default(), Talk::new(now), None)
             }
         };
         let tap = tap.unwrap_or_else(|| Arc::new(Tap::new(&served, talk.lost())));

@@ -98,6 +98,7 @@ fn served(port: &str, tap_ifindex: u32, guest: Guest) -> Served {
         netns_id: NetnsId { dev: 0, ino: 0 },
         tap_ifindex,
         guest,
+        gone: Vec::new(),
     }
 }
 
@@ -298,6 +299,24 @@ fn what_routers_say_no_more_is_taken_back_at_once() {
     service.serve(0, served("7-eth0", 70, routed(&["fe80::2"])));
     assert!(pass(&service, now, now + 2 * SECOND).len() == 1);
     assert_eq!(notes.advertised(), [said("fe80::2", 3600)]);
+}
+
+#[test]
+fn a_router_of_before_the_agent_is_taken_back_once() {
+    let (notes, service) = Notes::service();
+    let said = |router: &str, lifetime| (router.to_owned(), lifetime);
+    let of_before = |gone: &[&str], guest| Served {
+        gone: gone.iter().map(|router| router.parse().unwrap()).collect(),
+        ..served("7-eth0", 70, guest)
+    };
+    service.serve(0, of_before(&["fe80::9"], routed(&["fe80::1"])));
+    assert_eq!(notes.advertised(), [said("fe80::9", 0), said("fe80::1", 3600)]);
+    // Of a port that is served already more is known.
+    service.serve(0, of_before(&["fe80::8"], routed(&["fe80::1"])));
+    assert_eq!(notes.advertised(), []);
+    // A pod that lost its IPv6 meanwhile.
+    service.serve(1, Served { tap_ifindex: 80, ..of_before(&["fe80::9"], guest()) });
+    assert_eq!(notes.advertised(), [said("fe80::9", 0)]);
 }
 
 #[test]

@@ -26,7 +26,7 @@ use std::{
 
 pub use dialogue::Dialogue;
 pub use inbox::{Inbox, Punt};
-pub use outlet::{Outlet, Tap};
+pub use outlet::{Outlet, Tap, Words};
 pub use served::Served;
 use tokio::sync::Notify;
 use tracing::warn;
@@ -158,8 +158,11 @@ impl Service {
             // Sooner, as a rule, than it would have been.
             self.wake.notify_one();
             exchange = Exchange::unserved("router_solicitation put off");
-        } else if !self.outlet.send(tap, std::mem::take(&mut exchange.frames)) {
-            exchange = Exchange::unserved(BUSY);
+        } else {
+            let frames = std::mem::take(&mut exchange.frames);
+            if !self.outlet.send(tap, Words { frames, asked: true }) {
+                exchange = Exchange::unserved(BUSY);
+            }
         }
         talk.note(&served.port, exchange, now)
     }
@@ -207,7 +210,8 @@ impl Service {
     ) -> Option<Mention> {
         match contain(|| voice::frames(words)) {
             Ok(frames) => {
-                talk.count(if self.outlet.send(tap, frames) { "advertisement" } else { BUSY });
+                let sent = self.outlet.send(tap, Words { frames, asked: false });
+                talk.count(if sent { "advertisement" } else { BUSY });
                 None
             }
             Err(defect) => Some(talk.note_defect(&tap.port, defect, now)),

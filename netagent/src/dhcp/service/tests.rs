@@ -33,11 +33,11 @@ struct Notes {
 }
 
 impl Outlet for Notes {
-    fn send(&self, tap: &Arc<Tap>, frames: Vec<Vec<u8>>) -> bool {
+    fn send(&self, tap: &Arc<Tap>, words: Words) -> bool {
         if self.full.load(Ordering::Relaxed) {
             return false;
         }
-        self.sent.lock().unwrap().extend(frames.into_iter().map(|frame| (tap.ifindex, frame)));
+        self.sent.lock().unwrap().extend(words.frames.into_iter().map(|frame| (tap.ifindex, frame)));
         true
     }
 }
@@ -379,4 +379,22 @@ fn answers_that_do_not_get_there_are_counted() {
         std::thread::yield_now();
     }
     assert_eq!(count(&service, 0, "discover -> offer"), 1);
+}
+
+#[test]
+fn what_nobody_asked_for_is_no_answer_that_is_lost() {
+    let service = Service::new(LEASE);
+    let mut dual = routed(&["fe80::1"]);
+    dual.addresses.extend(guest().addresses);
+    service.serve(0, served("7-eth0", 1, dual));
+    assert!(service.advertise(Instant::now() + SECOND).is_some());
+    // Both go the same way, in this order.
+    service.take(&message(0, DISCOVER));
+    assert_eq!(count(&service, 0, "advertisement"), 1);
+    let started = Instant::now();
+    while count(&service, 0, "answer lost") < 1 {
+        assert!(started.elapsed() < Duration::from_secs(10), "{:?}", service.dialogue(0));
+        std::thread::yield_now();
+    }
+    assert_eq!(count(&service, 0, "answer lost"), 1);
 }

@@ -21,6 +21,7 @@ pub mod privileges;
 pub mod readiness;
 pub mod regular_file;
 pub mod supervisor;
+pub mod sysctl;
 pub mod tap;
 pub mod tap_queue;
 pub mod xtables;

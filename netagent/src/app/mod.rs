@@ -19,7 +19,7 @@ use crate::{
     datapath::{Datapath, DatapathError, Feature, Pins},
     dhcp,
     reconcile::{self, CleanedUp, Parts, Ports, Slots, SpecStore, Tally},
-    sys::{bpffs, privileges, supervisor::Supervisor},
+    sys::{bpffs, heap, privileges, supervisor::Supervisor},
     telemetry::{self, Health, Stage},
 };
 use scrape::Scrape;
@@ -41,6 +41,7 @@ pub struct Options {
 /// When the agent cannot start, or what it needs to go on fails.
 pub async fn run(options: Options) -> Result<()> {
     privileges::check()?;
+    heap::share_arenas();
     // The socket first: a second agent is refused before it touches anything.
     let socket = Socket::bind(&options.config.socket)?;
     let supervisor = Supervisor::from_environment().context("read NOTIFY_SOCKET")?;
@@ -60,6 +61,7 @@ pub async fn run(options: Options) -> Result<()> {
         None => tokio::spawn(std::future::pending()),
     };
     let parts = parts(&options.config, &options.lacking)?;
+    heap::give_back();
     let ring = parts.datapath.punt_ring()?;
     let ports = Ports::new(parts.clone(), options.config.resync());
     // Only a second one could fail.

@@ -29,14 +29,17 @@ pub enum DatapathError {
     /// The embedded object does not load.
     #[error("load the eBPF object")]
     Object(#[source] Box<aya::EbpfError>),
+    /// There are no so many ports.
+    #[error("slot {0} is none of the {max}", max = netagent_common::maps::MAX_PORTS)]
+    NoSlot(u32),
     /// The object lacks a program: it was not built from this source.
     #[error("the eBPF object has no program {0}")]
-    NoProgram(Program),
+    NoProgram(&'static str),
     /// The kernel refused a program.
     #[error("load program {program}")]
     Load {
-        /// Which.
-        program: Program,
+        /// Which, by its symbol.
+        program: &'static str,
         /// The verifier's last words are in it.
         #[source]
         source: Box<aya::programs::ProgramError>,

@@ -10,6 +10,7 @@ pub mod bpf_link;
 pub mod bpf_program;
 pub mod bpffs;
 pub mod ethtool;
+pub mod heap;
 pub mod locked_memory;
 pub mod neighbour_socket;
 pub mod netlink_events;

@@ -52,7 +52,7 @@ fn a_bridged_port_leaves_to_its_bridge_what_others_hand_to_the_agent_and_no_more
         assert_eq!(frame, vector.becomes, "{}: the frame afterwards", vector.name);
         left += usize::from(vector.verdict == spell(Verdict::Bridge));
     }
-    assert!(left > 10, "only {left} frames are left to the bridge");
+    assert!(left > 5, "only {left} frames are left to the bridge");
 }
 
 #[test]

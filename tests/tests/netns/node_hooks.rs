@@ -334,6 +334,7 @@ fn a_tap_that_another_process_made_on_our_device_is_ours() {
         (&tun["type"], &tun["vnet_hdr"], &tun["persist"]),
         (&"tap".into(), &true.into(), &false.into())
     );
-    drop(device);
+    // The command keeps its own end of the device.
+    drop((maker, device));
     assert_ne!(pod.exec(&["ip", "link", "show", TAP]).unwrap().code, 0, "it goes with its device");
 }

@@ -264,11 +264,14 @@ pub(crate) mod tests {
             r#"{"spec":{"domain":{"cpu":{"cores":-1}}}}"#,
             r#"{"spec":{"domain":{"cpu":{"cores":4294967296}}}}"#,
             r#"{"metadata":{"name":"\ud800"}}"#,
-            &format!(r#"{{"other":{deep}}}"#),
+            &format!(r#"{{"spec":{{"networks":{deep}}}}}"#),
         ] {
             let error = Vmi::read(text.as_bytes()).unwrap_err();
             assert!(std::error::Error::source(&error).is_some());
         }
+        // What is passed over is passed over at any depth.
+        let passed_over = Vmi::read(format!(r#"{{"other":{deep}}}"#).as_bytes());
+        assert_eq!(passed_over.unwrap(), Vmi::default());
         // Cut anywhere, it is refused.
         for end in 0..VMI.trim_end().len() {
             assert!(Vmi::read(&VMI.as_bytes()[..end]).is_err(), "cut at {end}");

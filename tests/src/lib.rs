@@ -9,6 +9,9 @@ pub mod bridge;
 pub mod capture;
 pub mod client;
 pub mod cni;
+#[cfg(feature = "hand-off")]
+pub mod cni_invariants;
+pub mod cni_runtime;
 pub mod configured;
 pub mod counting;
 pub mod dialogue;

@@ -15,6 +15,7 @@ use clap::Parser as _;
 use crate::{
     api::{Client, ClientError, v1},
     app::{self, Options},
+    cni,
     config::{Config, USUAL_SOCKET},
 };
 
@@ -26,6 +27,9 @@ const UNREACHABLE: u8 = 3;
 /// Runs the command line of this process.
 pub fn main() -> ExitCode {
     let cli = Cli::parse();
+    if let Command::Cni = cli.command {
+        return cni::main();
+    }
     match dispatch(cli) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
@@ -95,6 +99,8 @@ async fn run(cli: Cli) -> Result<()> {
             let detached = gone.iter().map(ToString::to_string).collect();
             show::detached(&v1::DetachReply { detached }, output)
         }
+        // Before the runtime: see `main`.
+        Command::Cni => Ok(()),
         Command::Config { command } => match command {
             ConfigCommand::Default => show::config(&Config::default(), output),
             ConfigCommand::Check { file } => {

@@ -88,6 +88,7 @@ fn classify(id: &PortId, link: &LinkState) -> ObservedTap {
     match &link.tun {
         Some(tun) if tun.tap && owned::is_tap_of(id, link.alias.as_deref()) => ObservedTap::Ours(Tap {
             ifindex: link.ifindex,
+            mac: link.mac,
             mtu: link.mtu,
             multi_queue: tun.multi_queue,
             uid: tun.uid,

@@ -12,6 +12,7 @@ mod attach;
 mod bad_pod;
 mod bystander;
 mod clients;
+mod cni;
 mod crash;
 mod detach;
 mod foreign;

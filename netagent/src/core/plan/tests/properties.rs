@@ -44,6 +44,7 @@ prop_compose! {
         Observed {
             tap: tap.map_or(ObservedTap::Absent, |(up, noqueue, mtu)| ObservedTap::Ours(Tap {
                 ifindex: 42, mtu, multi_queue: false, uid: Some(107), gid: Some(107), noqueue, up,
+            mac: None,
             })),
             entry: entry.map(|(slot, owns)| (slot, desired.entry(7, owns))),
             slot: entry.map_or(Some(5), |(slot, _)| Some(slot)),

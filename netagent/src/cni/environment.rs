@@ -197,3 +197,36 @@ fn optional(variables: Variables<'_>, variable: &'static str) -> Result<Option<S
         Err(_) => Err(CniError::Environment { variable, why: "is not UTF-8".to_owned() }),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn args(text: &str) -> Result<Args, CniError> {
+        let text = OsString::from(text);
+        Args::read(&|name| (name == "CNI_ARGS").then(|| text.clone()))
+    }
+
+    #[test]
+    fn a_pod_and_a_tap_are_told_in_pairs() {
+        let pod =
+            args("IgnoreUnknown=1;K8S_POD_NAMESPACE=shop;K8S_POD_NAME=vm;K8S_POD_UID=7;X=a=b;").unwrap();
+        assert!(pod.kubernetes && !pod.are_for_tc_redirect_tap());
+        assert_eq!((pod.pod.to_string(), pod.pod.uid.as_str()), ("shop/vm".to_owned(), "7"));
+        let tap = args("TC_REDIRECT_TAP_NAME=tap7;TC_REDIRECT_TAP_UID=1").unwrap();
+        assert!(!tap.kubernetes && tap.are_for_tc_redirect_tap());
+        assert_eq!((tap.tap.as_deref(), tap.uid.as_deref(), tap.gid), (Some("tap7"), Some("1"), None));
+        assert_eq!(args("").unwrap(), Args::default());
+        assert!(args("K8S_POD_NAME").unwrap_err().to_string().contains("`K8S_POD_NAME` has no `=`"));
+    }
+
+    #[test]
+    fn identifiers_name_files() {
+        for good in ["a", "0a1b", "cni-podman0", "a_b.c-d", &"x".repeat(LONGEST_IDENTIFIER)] {
+            assert!(is_identifier(good), "{good}");
+        }
+        for bad in ["", ".", "-a", "_a", "a/b", "a b", "ä", "../x", &"x".repeat(LONGEST_IDENTIFIER + 1)] {
+            assert!(!is_identifier(bad), "{bad}");
+        }
+    }
+}

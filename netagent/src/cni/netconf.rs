@@ -159,3 +159,38 @@ fn text_of<'a>(fields: &'a Map<String, Value>, key: &str) -> Result<Option<&'a s
 pub(super) fn field(key: impl Into<String>, value: &Value, why: impl Into<String>) -> CniError {
     CniError::Field { key: key.into(), value: value.to_string(), why: why.into() }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn conf(more: &str) -> NetConf {
+        NetConf::decode(format!(r#"{{"cniVersion":"1.1.0","name":"n"{more}}}"#).as_bytes()).unwrap()
+    }
+
+    #[test]
+    fn a_list_that_is_not_there_is_not_an_empty_one() {
+        assert!(matches!(conf("").valid_attachments(), Err(CniError::Missing { .. })));
+        for key in VALID_ATTACHMENTS {
+            assert_eq!(conf(&format!(r#","{key}":[]"#)).valid_attachments().unwrap(), BTreeSet::new());
+            let one = format!(r#","{key}":[{{"containerID":"a","ifname":"eth0"}}]"#);
+            assert_eq!(
+                conf(&one).valid_attachments().unwrap(),
+                BTreeSet::from([("a".into(), "eth0".into())])
+            );
+            for bad in ["{}", "null", r#"[{"containerID":"a"}]"#] {
+                let list = conf(&format!(r#","{key}":{bad}"#)).valid_attachments();
+                assert!(matches!(list, Err(CniError::Field { .. })), "{bad}");
+            }
+        }
+    }
+
+    #[test]
+    fn cni_s_keys_pass_and_a_socket_that_is_no_path_is_the_usual_one() {
+        let mixed = conf(r#","type":"x","ipam":{},"cni.dev/z":1,"runtimeConfig":{},"tap":"t","bridge":"b""#);
+        assert_eq!(mixed.foreign_fields().map(|(key, _)| key).collect::<Vec<_>>(), ["bridge", "tap"]);
+        assert_eq!(mixed.socket(), Path::new(USUAL_SOCKET));
+        assert_eq!(conf(r#","socket":"x""#).socket(), Path::new(USUAL_SOCKET));
+        assert_eq!(conf(r#","socket":"/x""#).socket(), Path::new("/x"));
+    }
+}

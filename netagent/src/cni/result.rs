@@ -227,3 +227,106 @@ fn list(key: &str, value: Option<Value>) -> Result<Vec<Value>, CniError> {
         Some(other) => Err(field(key, &other, "expected a list")),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn attachment() -> Attachment {
+        Attachment { container: "vm-1".into(), ifname: "eth0".parse().unwrap() }
+    }
+
+    fn chained() -> Value {
+        json!({
+            "cniVersion": "0.4.0",
+            "interfaces": [
+                { "name": "veth1", "mac": "02:00:00:00:00:01" },
+                { "name": "eth0", "mac": "02:00:00:00:00:05", "sandbox": "/run/netns/p" },
+            ],
+            "ips": [
+                { "version": "4", "address": "10.1.0.5/16", "gateway": "10.1.0.1", "interface": 1 },
+                { "version": "6", "address": "fd00::5/64", "interface": 1 },
+                { "version": "4", "address": "10.9.0.1/16", "interface": 0 },
+            ],
+            "routes": [{ "dst": "0.0.0.0/0" }],
+            "dns": { "nameservers": ["10.1.0.1"] },
+            "somebodys": { "own": true },
+        })
+    }
+
+    #[test]
+    fn what_was_handed_to_us_is_handed_on() {
+        assert_eq!(CniResult::decode(&chained()).unwrap().encode(SpecVersion::V0_4_0), chained());
+    }
+
+    #[test]
+    fn addresses_carry_their_family_before_1_0_and_not_after() {
+        let result = CniResult::decode(&chained()).unwrap();
+        let newer = result.encode(SpecVersion::V1_0_0);
+        assert!(newer["ips"].as_array().unwrap().iter().all(|ip| ip.get("version").is_none()), "{newer}");
+        let back = CniResult::decode(&newer).unwrap().encode(SpecVersion::V0_3_1);
+        assert_eq!((&back["ips"], &back["cniVersion"]), (&chained()["ips"], &json!("0.3.1")));
+    }
+
+    #[test]
+    fn a_vm_gets_the_addresses_of_its_pod_link_and_no_others() {
+        let pair = VmPair { tap: "tap0", tap_mac: "02:aa", guest_mac: "02:bb", mtu: 1450 };
+        let mut result = CniResult::decode(&chained()).unwrap();
+        result.add_vm(&attachment(), Path::new("/run/netns/p"), &pair);
+        let json = result.encode(SpecVersion::V1_1_0);
+        let expected = json!([
+            { "name": "tap0", "mac": "02:aa", "mtu": 1450, "sandbox": "/run/netns/p" },
+            { "name": "tap0", "mac": "02:bb", "mtu": 1450, "sandbox": "vm-1" },
+        ]);
+        assert_eq!(json["interfaces"].as_array().unwrap()[2..], expected.as_array().unwrap()[..]);
+        let of_vm: Vec<_> =
+            json["ips"].as_array().unwrap().iter().filter(|ip| ip["interface"] == 3).collect();
+        assert_eq!(
+            of_vm,
+            [
+                &json!({ "address": "10.1.0.5/16", "gateway": "10.1.0.1", "interface": 3 }),
+                &json!({ "address": "fd00::5/64", "interface": 3 }),
+            ]
+        );
+        // The MTU came with 1.1.0.
+        assert_eq!(result.encode(SpecVersion::V1_0_0)["interfaces"][2].get("mtu"), None);
+    }
+
+    #[test]
+    fn an_address_without_an_interface_is_the_attachment_s() {
+        let result = json!({ "ips": [{ "address": "10.1.0.5/16" }] });
+        let result = CniResult::decode(&result).unwrap();
+        let addresses: Vec<_> = result.addresses(&attachment(), Path::new("/run/netns/p")).collect();
+        assert_eq!(addresses, ["10.1.0.5/16".parse::<IpNet>().unwrap()]);
+    }
+
+    #[test]
+    fn what_is_no_result_is_refused_by_its_place() {
+        for (value, word) in [
+            (json!([]), "`prevResult` = []: expected an object"),
+            (json!({ "interfaces": {} }), "`prevResult.interfaces`"),
+            (json!({ "interfaces": [{ "mac": 5 }] }), "`prevResult.interfaces.mac` = 5: expected a text"),
+            (json!({ "ips": [{ "address": "10.1.0.5" }] }), "expected an address as in"),
+            (
+                json!({ "ips": [{ "address": "10.1.0.5/8", "interface": 0 }] }),
+                "`prevResult.ips.interface` = 0",
+            ),
+            (
+                json!({ "ips": [{ "address": "10.1.0.5/8", "interface": -1 }] }),
+                "`prevResult.ips.interface` = -1",
+            ),
+        ] {
+            let error = CniResult::decode(&value).unwrap_err().to_string();
+            assert!(error.contains(word), "{error} should say {word}");
+        }
+    }
+
+    #[test]
+    fn an_address_in_capitals_is_the_same() {
+        let result =
+            CniResult::decode(&json!({ "interfaces": [{ "name": "a", "mac": "0A:00:00:00:00:0b" }] }));
+        let result = result.unwrap();
+        assert!(result.interface("a", "").is_some_and(|one| one.has_mac("0a:00:00:00:00:0B")));
+        assert!(!result.interface("a", "").is_some_and(|one| one.has_mac("0a:00:00:00:00:0c")));
+    }
+}

@@ -182,3 +182,69 @@ fn list<T: FromStr<Err: ToString>>(key: &str, value: &Value) -> Result<Vec<T>, C
     let items = value.as_array().ok_or_else(|| field(key, value, "expected a list"))?;
     items.iter().map(|item| parsed(key, item)).collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn wishes(own: Value) -> Result<Wishes, CniError> {
+        let mut conf = json!({ "cniVersion": "1.0.0", "name": "n", "type": "netagent" });
+        let fields = conf.as_object_mut().unwrap();
+        fields.extend(own.as_object().unwrap().clone());
+        Wishes::of(&NetConf::decode(conf.to_string().as_bytes()).unwrap())
+    }
+
+    #[test]
+    fn every_key_is_taken() {
+        let read = wishes(json!({
+            "socket": "/run/x.sock", "tap": "tap9", "tier": "plain", "mode": "l2", "queues": 4, "owner": "107:108",
+            "mac": "02:00:00:00:00:01",
+            "dhcp": { "dns": ["10.0.0.1", "fd00::1"], "search": ["a.b"], "domain": "a.b", "ntp": ["10.0.0.2"],
+                "mtu": 1400, "tftp_server": "t", "boot_file": "b", "lease_seconds": 600,
+                "private_options": { "224": "text", "225": "0x0a0b" } },
+        }));
+        let read = read.unwrap();
+        assert_eq!(
+            (read.tap.unwrap().as_str(), read.tier, read.queues),
+            ("tap9", TierChoice::Plain, Some(4))
+        );
+        assert_eq!(read.owner, Some(Owner { uid: 107, gid: Some(108) }));
+        let told = read.hand_off;
+        assert_eq!(
+            (told.dns.len(), told.ntp.len(), told.mtu, told.lease_seconds),
+            (2, 1, Some(1400), Some(600))
+        );
+        let options = BTreeMap::from([(224, b"text".to_vec()), (225, vec![10, 11])]);
+        assert_eq!((told.private_options, told.off), (options, false));
+        assert_eq!(wishes(json!({})).unwrap(), Wishes::default());
+        assert_eq!(wishes(json!({ "owner": 107 })).unwrap().owner, Some(Owner { uid: 107, gid: None }));
+        assert_eq!(wishes(json!({ "dhcp": true })).unwrap(), Wishes::default());
+        assert!(wishes(json!({ "dhcp": false })).unwrap().hand_off.off);
+    }
+
+    #[test]
+    fn what_cannot_be_used_is_refused_by_its_key() {
+        for (own, word) in [
+            (json!({ "queue": 2 }), "unsupported field `queue` = 2"),
+            (json!({ "dhcp": { "leaseSecond": 5 } }), "unsupported field `dhcp.leaseSecond` = 5"),
+            (json!({ "socket": "x" }), "`socket` = \"x\": expected an absolute path"),
+            (json!({ "tap": "a/b" }), "`tap` = \"a/b\": `a/b` is not an interface name"),
+            (json!({ "tap": 5 }), "`tap` = 5: expected a text"),
+            (json!({ "tier": "fast" }), "`tier` = \"fast\""),
+            (json!({ "queues": 0 }), "`queues` = 0: a tap has 1 to 256"),
+            (json!({ "queues": 257 }), "`queues` = 257: a tap has 1 to 256"),
+            (json!({ "owner": "a" }), "`owner` = \"a\": expected numbers"),
+            (json!({ "owner": -1 }), "`owner` = -1"),
+            (json!({ "mac": "x" }), "`mac` = \"x\": `x` is not a MAC address"),
+            (json!({ "dhcp": [] }), "`dhcp` = []: expected true, false or an object"),
+            (json!({ "dhcp": { "dns": "10.0.0.1" } }), "`dhcp.dns` = \"10.0.0.1\": expected a list"),
+            (json!({ "dhcp": { "lease_seconds": 5 } }), "leases of 5 seconds"),
+            (json!({ "dhcp": { "private_options": { "43": "x" } } }), "option 43 is not for private use"),
+        ] {
+            let error = wishes(own).unwrap_err().to_string();
+            assert!(error.contains(word), "{error} should say {word}");
+        }
+    }
+}

@@ -125,6 +125,13 @@ impl Node {
     }
 }
 
+/// The chain without the plugins before netagent.
+fn ours(network: &Network) -> Network {
+    let mut ours = network.clone();
+    ours.plugins.retain(|plugin| plugin.get("type").is_some_and(|kind| kind == "netagent"));
+    ours
+}
+
 /// The address of the pod in a result, without its prefix.
 fn address(result: &Value) -> String {
     let address = result["ips"][0]["address"].as_str().unwrap();

@@ -3,7 +3,7 @@
 
 use netagent_tests::{cni_runtime::Attachment, poll};
 
-use super::{CONTAINER, Node, pod_of, refusal, require_plugins};
+use super::{CONTAINER, Node, ours, pod_of, refusal, require_plugins};
 use crate::{scene::SOON, snapshot::Snapshot, traces};
 
 #[test]
@@ -34,9 +34,7 @@ fn no_pod_starts_half_wired_without_an_agent() {
     node.runtime.status(&newest).unwrap();
     let result = node.runtime.add(&network, &eth0, None).unwrap();
     node.agent.kill9().unwrap();
-    let mut ours = network.clone();
-    ours.plugins.drain(..2);
-    assert_eq!(refusal(node.runtime.check(&ours, &eth0, &result)).code(), Some(11));
+    assert_eq!(refusal(node.runtime.check(&ours(&network), &eth0, &result)).code(), Some(11));
     node.agent.start().unwrap();
     node.runtime.del(&network, &eth0, Some(&result)).unwrap();
     node.assert_nothing_left(&before);

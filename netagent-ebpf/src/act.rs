@@ -62,8 +62,8 @@ pub(crate) fn to_tap(port: &Port) -> i32 {
 
 /// Learns the address for the guest, if the port may.
 #[inline(always)]
-pub(crate) fn claim(address: V6) -> Verdict {
-    let Some(learned) = maps::learned() else { return Verdict::Drop(DropReason::NdTarget) };
+pub(crate) fn claim(slot: u32, address: V6) -> Verdict {
+    let Some(learned) = maps::learned(slot) else { return Verdict::Drop(DropReason::NdTarget) };
     // SAFETY: the helper has no arguments.
     let now = unsafe { bpf_ktime_get_ns() };
     if learned.claim(address, now) { Verdict::Forward } else { Verdict::Drop(DropReason::NdTarget) }
@@ -71,8 +71,8 @@ pub(crate) fn claim(address: V6) -> Verdict {
 
 /// Gives the address up, which somebody else has.
 #[inline(always)]
-pub(crate) fn forget(address: V6) -> Verdict {
-    if let Some(learned) = maps::learned() {
+pub(crate) fn forget(slot: u32, address: V6) -> Verdict {
+    if let Some(learned) = maps::learned(slot) {
         learned.forget(address);
     }
     Verdict::Forward
@@ -80,23 +80,23 @@ pub(crate) fn forget(address: V6) -> Verdict {
 
 /// Copies the frame into the punt ring, if the port still has a token.
 #[inline(always)]
-pub(crate) fn punt(ctx: &TcContext, kind: PuntKind, meta: Meta) -> Result<(), DropReason> {
+pub(crate) fn punt(ctx: &TcContext, slot: u32, kind: PuntKind, meta: Meta) -> Result<(), DropReason> {
     if meta.len as usize > PUNT_FRAME {
         return Err(DropReason::Oversized);
     }
-    copy(ctx, kind, meta, meta.len)
+    copy(ctx, slot, kind, meta, meta.len)
 }
 
 /// Copies the beginning of a frame that is longer than the MTU into the punt ring. The frame is refused anyway, so
 /// where there is no token or no room, the guest is told by a later one.
 #[inline(always)]
-pub(crate) fn tell_too_big(ctx: &TcContext, meta: Meta) {
-    let _ = copy(ctx, PuntKind::TooBig, meta, meta.len.min(TOO_BIG_FRAME));
+pub(crate) fn tell_too_big(ctx: &TcContext, slot: u32, meta: Meta) {
+    let _ = copy(ctx, slot, PuntKind::TooBig, meta, meta.len.min(TOO_BIG_FRAME));
 }
 
 #[inline(always)]
-fn copy(ctx: &TcContext, kind: PuntKind, meta: Meta, len: u32) -> Result<(), DropReason> {
-    let bucket = maps::bucket().ok_or(DropReason::PuntFull)?;
+fn copy(ctx: &TcContext, slot: u32, kind: PuntKind, meta: Meta, len: u32) -> Result<(), DropReason> {
+    let bucket = maps::bucket(slot).ok_or(DropReason::PuntFull)?;
     // SAFETY: the helper has no arguments.
     if !bucket.take(unsafe { bpf_ktime_get_ns() }) {
         return Err(DropReason::PuntRate);
@@ -118,7 +118,7 @@ fn copy(ctx: &TcContext, kind: PuntKind, meta: Meta, len: u32) -> Result<(), Dro
         return Err(DropReason::Malformed);
     }
     let tag = if meta.tag.is_none() { 0 } else { u32::from(meta.tag.tci) | TAGGED };
-    let fields = [maps::slot(), kind as u32, len, meta.len, tag];
+    let fields = [slot, kind as u32, len, meta.len, tag];
     // SAFETY: as above; these are the numbers that `Punted` begins with, in their order.
     unsafe { punted.cast::<[u32; 5]>().write(fields) };
     record.submit(0);

@@ -23,23 +23,43 @@ use netagent_common::{
     policy::{self, Meta, Verdict},
 };
 
-/// On the tap's ingress: what the guest sends.
+/// On the tap's ingress: what the guest sends. It settles what nearly all frames are, and hands the others on: so what is
+/// loaded for each port is small, and the verifier goes through the rules once for a node.
 #[classifier]
 pub fn from_vm(ctx: TcContext) -> i32 {
-    run(ctx, Direction::FromVm)
+    mark_next();
+    let slot = maps::slot();
+    // Without its counters or its settings a program has no port: it lets nothing through.
+    let (Some(counters), Some(port)) = (maps::counters(slot), maps::port(slot)) else { return act::SHOT };
+    let meta = frame::meta(&ctx);
+    if port.flags & ACTIVE != 0 && policy::is_plain(&frame::Frame::of(&ctx), meta, port) {
+        counters.from_vm.add(meta.len.into());
+        return act::to_node(&ctx, port);
+    }
+    maps::hand_on(&ctx, slot);
+    // Nobody is there who knows the rules.
+    refuse(counters, DropReason::Unconfigured, meta)
+}
+
+/// Behind `from_vm` of every port: all the rules for what a guest sends.
+#[classifier]
+pub fn from_vm_rules(ctx: TcContext) -> i32 {
+    let slot = maps::handed_slot(&ctx);
+    run(ctx, slot, Direction::FromVm)
 }
 
 /// On the pod link's ingress: what is sent to the guest.
 #[classifier]
 pub fn to_vm(ctx: TcContext) -> i32 {
-    run(ctx, Direction::ToVm)
+    run(ctx, maps::slot(), Direction::ToVm)
 }
 
 /// On the pod link's egress: what leaves the pod.
 #[classifier]
 pub fn from_pod(ctx: TcContext) -> i32 {
     mark_next();
-    let (Some(counters), Some(port)) = (maps::counters(), maps::port()) else { return act::SHOT };
+    let slot = maps::slot();
+    let (Some(counters), Some(port)) = (maps::counters(slot), maps::port(slot)) else { return act::SHOT };
     let verdict = if port.flags & ACTIVE == 0 {
         Verdict::Drop(DropReason::Unconfigured)
     } else {
@@ -69,15 +89,15 @@ pub(crate) enum Direction {
 }
 
 #[inline(always)]
-fn run(ctx: TcContext, direction: Direction) -> i32 {
+fn run(ctx: TcContext, slot: u32, direction: Direction) -> i32 {
     mark_next();
-    // Without its counters or its settings a program has no port: it lets nothing through.
-    let (Some(counters), Some(port)) = (maps::counters(), maps::port()) else { return act::SHOT };
+    // As in `from_vm`.
+    let (Some(counters), Some(port)) = (maps::counters(slot), maps::port(slot)) else { return act::SHOT };
     let meta = frame::meta(&ctx);
-    let verdict = judge(&ctx, direction, meta, port);
+    let verdict = judge(&ctx, slot, direction, meta, port);
     let verdict = match verdict {
-        Verdict::Claim(address) => act::claim(address),
-        Verdict::Forget(address) => act::forget(address),
+        Verdict::Claim(address) => act::claim(slot, address),
+        Verdict::Forget(address) => act::forget(slot, address),
         other => other,
     };
     match (verdict, direction) {
@@ -89,7 +109,7 @@ fn run(ctx: TcContext, direction: Direction) -> i32 {
             counters.to_vm.add(meta.len.into());
             act::to_tap(port)
         }
-        (Verdict::Punt(kind), _) => match act::punt(&ctx, kind, meta) {
+        (Verdict::Punt(kind), _) => match act::punt(&ctx, slot, kind, meta) {
             Ok(()) => {
                 counters.punted.add(meta.len.into());
                 act::SHOT
@@ -97,7 +117,7 @@ fn run(ctx: TcContext, direction: Direction) -> i32 {
             Err(reason) => refuse(counters, reason, meta),
         },
         (Verdict::TooBig, _) => {
-            act::tell_too_big(&ctx, meta);
+            act::tell_too_big(&ctx, slot, meta);
             refuse(counters, DropReason::Oversized, meta)
         }
         (Verdict::Drop(reason), _) => refuse(counters, reason, meta),
@@ -107,15 +127,14 @@ fn run(ctx: TcContext, direction: Direction) -> i32 {
 }
 
 #[inline(always)]
-fn judge(ctx: &TcContext, direction: Direction, meta: Meta, port: &Port) -> Verdict {
+fn judge(ctx: &TcContext, slot: u32, direction: Direction, meta: Meta, port: &Port) -> Verdict {
     if port.flags & ACTIVE == 0 {
         return Verdict::Drop(DropReason::Unconfigured);
     }
     let mut frame = frame::Frame::of(ctx);
     match direction {
-        Direction::FromVm if policy::is_plain(&frame, meta, port) => Verdict::Forward,
-        Direction::FromVm => policy::from_vm(&mut frame, meta, port, maps::learned_address),
-        Direction::ToVm => policy::to_vm(&mut frame, meta, port, maps::learned_address),
+        Direction::FromVm => policy::from_vm(&mut frame, meta, port, || maps::learned_address(slot)),
+        Direction::ToVm => policy::to_vm(&mut frame, meta, port, || maps::learned_address(slot)),
     }
 }
 

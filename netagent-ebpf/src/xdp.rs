@@ -40,7 +40,8 @@ pub fn xdp_to_vm(ctx: XdpContext) -> u32 {
 
 #[inline(always)]
 fn run(ctx: XdpContext, direction: Direction) -> u32 {
-    let (Some(counters), Some(port)) = (maps::counters(), maps::port()) else { return XDP_DROP };
+    let slot = maps::slot();
+    let (Some(counters), Some(port)) = (maps::counters(slot), maps::port(slot)) else { return XDP_DROP };
     if port.flags & ACTIVE == 0 {
         // The tc program drops and counts it.
         return XDP_PASS;
@@ -56,15 +57,15 @@ fn run(ctx: XdpContext, direction: Direction) -> u32 {
     };
     // Only remembered until this program says XDP_REDIRECT. First, because a frame that is passed on must still be as it
     // came.
-    let Ok(redirect) = devices.redirect(maps::slot(), XDP_PASS.into()) else { return XDP_PASS };
+    let Ok(redirect) = devices.redirect(slot, XDP_PASS.into()) else { return XDP_PASS };
     let meta = Meta { len, tag: Tag::default(), gso_size: 0 };
     let verdict = match direction {
-        Direction::FromVm => policy::from_vm(&mut frame, meta, port, maps::learned_address),
-        Direction::ToVm => policy::to_vm(&mut frame, meta, port, maps::learned_address),
+        Direction::FromVm => policy::from_vm(&mut frame, meta, port, || maps::learned_address(slot)),
+        Direction::ToVm => policy::to_vm(&mut frame, meta, port, || maps::learned_address(slot)),
     };
     let verdict = match verdict {
-        Verdict::Claim(address) => act::claim(address),
-        Verdict::Forget(address) => act::forget(address),
+        Verdict::Claim(address) => act::claim(slot, address),
+        Verdict::Forget(address) => act::forget(slot, address),
         other => other,
     };
     match (verdict, direction) {

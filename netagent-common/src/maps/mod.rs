@@ -35,3 +35,6 @@ pub use punted::{PUNT_FRAME, PuntKind, Punted, TAGGED, TOO_BIG_FRAME};
 
 /// How many ports a node can have: the size of every map that is indexed by slot.
 pub const MAX_PORTS: u32 = 1024;
+
+/// Index of the program that knows the rules for what guests send, among the programs that all ports share.
+pub const FROM_VM_RULES: u32 = 0;

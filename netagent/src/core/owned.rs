@@ -10,6 +10,7 @@ use super::{ids::PortId, program::Program};
 pub const PIN_ROOT: &str = "netagent";
 
 const PORTS_MAP: &str = "PORTS-v";
+const RULES_MAP: &str = "RULES-v";
 
 /// Priority of our cls_bpf filters; part of what tells them from others'.
 pub const FILTER_PRIORITY: u16 = 0x4e41;
@@ -19,6 +20,11 @@ pub const FILTER_HANDLE: u32 = 1;
 /// Name of the pin of the map with the ports' settings, below [`PIN_ROOT`]: each version of its layout has its own.
 pub fn ports_map(abi: u32) -> String {
     format!("{PORTS_MAP}{abi}")
+}
+
+/// Name of the pin of the map with the programs that all ports of a version share: they read its settings.
+pub fn rules_map(abi: u32) -> String {
+    format!("{RULES_MAP}{abi}")
 }
 
 /// The version in the name of a pin that holds ports' settings; `None` for any other name.

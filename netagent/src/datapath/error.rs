@@ -31,12 +31,12 @@ pub enum DatapathError {
     Object(#[source] Box<aya::EbpfError>),
     /// The object lacks a program: it was not built from this source.
     #[error("the eBPF object has no program {0}")]
-    NoProgram(Program),
+    NoProgram(&'static str),
     /// The kernel refused a program.
     #[error("load program {program}")]
     Load {
-        /// Which.
-        program: Program,
+        /// Which, by its symbol.
+        program: &'static str,
         /// The verifier's last words are in it.
         #[source]
         source: Box<aya::programs::ProgramError>,

@@ -12,6 +12,7 @@ use netagent_common::{
 use super::{
     DatapathError, Pins,
     other_abi::OtherPorts,
+    rules::RULES,
     targets::{TO_POD_LINK, TO_TAP},
 };
 
@@ -28,7 +29,7 @@ const CONSTANTS: &str = ".rodata";
 const DEVICE: usize = 8;
 
 /// Every map of the object.
-pub(super) const NAMES: [&str; 7] = [PORTS, COUNTERS, BUCKETS, LEARNED, PUNT, TO_POD_LINK, TO_TAP];
+pub(super) const NAMES: [&str; 8] = [PORTS, RULES, COUNTERS, BUCKETS, LEARNED, PUNT, TO_POD_LINK, TO_TAP];
 
 // Values as plain bytes: what aya copies, without a word about their type.
 type RawPort = [u8; size_of::<Port>()];
@@ -94,14 +95,14 @@ impl Maps {
     ///
     /// # Errors
     /// When programs cannot be listed or a pin not removed.
-    pub fn release_others(&self) -> Result<usize, DatapathError> {
+    pub fn release_others(&self, pins: &Pins) -> Result<usize, DatapathError> {
         let mut others = held(&self.others);
         if others.is_empty() {
             return Ok(0);
         }
         let used = super::other_abi::maps_in_use()?;
         for other in others.iter().filter(|other| !used.contains(&other.id())) {
-            other.remove()?;
+            other.remove(pins)?;
         }
         others.retain(|other| used.contains(&other.id()));
         Ok(others.len())
@@ -214,6 +215,7 @@ pub(super) fn check_layouts(pins: &Pins) -> Result<(), DatapathError> {
     let four = size_of::<u32>();
     let expected = [
         (PORTS, MapType::Array, four, size_of::<Port>(), Some(MAX_PORTS)),
+        (RULES, MapType::ProgramArray, four, four, Some(1)),
         (COUNTERS, MapType::PerCpuArray, four, size_of::<PortCounters>(), Some(MAX_PORTS)),
         (BUCKETS, MapType::Array, four, size_of::<Bucket>(), Some(MAX_PORTS)),
         (LEARNED, MapType::Array, four, size_of::<Learned>(), Some(MAX_PORTS)),

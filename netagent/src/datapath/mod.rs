@@ -8,6 +8,7 @@ mod other_abi;
 mod pins;
 mod programs;
 mod punt;
+mod rules;
 mod targets;
 mod xdp;
 
@@ -56,7 +57,7 @@ impl Datapath {
         let mut features = object::probe(lacking)?;
         let object = Object::new();
         maps::check_layouts(&pins)?;
-        let tags = object.tags(&pins, features)?;
+        let tags = object.put_up(&pins, features)?;
         features.xdp &= Program::ALL.iter().all(|program| tags.contains_key(program));
         let maps = Maps::open(&pins)?;
         let targets = TargetMaps::open(&pins)?;

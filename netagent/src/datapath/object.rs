@@ -12,7 +12,7 @@ use aya::{
 
 use tracing::{debug, warn};
 
-use super::{DatapathError, Pins, maps};
+use super::{DatapathError, Pins, maps, rules};
 use crate::{
     core::{program::Program, tier::KernelFeatures},
     sys::locked_memory,
@@ -97,17 +97,19 @@ impl Object {
         loader.load(OBJECT).map_err(|e| DatapathError::Object(Box::new(e)))
     }
 
-    /// Loads all programs that this kernel can have and lets them go again: their tags. An XDP program that the kernel
+    /// Loads all programs that this kernel can have: those that ports share go where ports find them, the others are let
+    /// go again. Returns the tags of these. An XDP program that the kernel
     /// refuses is left out: its tier is opt-in, and must not cost the others.
-    pub(super) fn tags(
+    pub(super) fn put_up(
         &self,
         pins: &Pins,
         features: KernelFeatures,
     ) -> Result<BTreeMap<Program, u64>, DatapathError> {
         let mut ebpf = self.load(pins, 0)?;
+        rules::put(&mut ebpf, pins)?;
         let mut tags = BTreeMap::new();
         for program in Program::ALL.into_iter().filter(|program| features.xdp || !program.is_xdp()) {
-            match verified(&mut ebpf, program) {
+            match verified(&mut ebpf, program.symbol()) {
                 Ok(info) => _ = tags.insert(program, info.tag()),
                 Err(error) if program.is_xdp() => {
                     warn!(%program, "the kernel refuses a program; tier xdp is not possible");
@@ -120,19 +122,16 @@ impl Object {
     }
 }
 
-/// Takes a program of an object past the verifier.
+/// Takes a program of an object, named by its symbol, past the verifier.
 ///
 /// # Errors
 /// When the kernel refuses it.
-pub fn verified(ebpf: &mut Ebpf, program: Program) -> Result<ProgramInfo, DatapathError> {
-    let found = ebpf.program_mut(program.symbol()).ok_or(DatapathError::NoProgram(program))?;
-    let loaded = match found {
-        Loaded::SchedClassifier(classifier) if !program.is_xdp() => {
+pub fn verified(ebpf: &mut Ebpf, program: &'static str) -> Result<ProgramInfo, DatapathError> {
+    let loaded = match ebpf.program_mut(program) {
+        Some(Loaded::SchedClassifier(classifier)) => {
             uninterrupted(|| classifier.load(), refusal).and_then(|()| classifier.info())
         }
-        Loaded::Xdp(xdp) if program.is_xdp() => {
-            uninterrupted(|| xdp.load(), refusal).and_then(|()| xdp.info())
-        }
+        Some(Loaded::Xdp(xdp)) => uninterrupted(|| xdp.load(), refusal).and_then(|()| xdp.info()),
         _ => return Err(DatapathError::NoProgram(program)),
     };
     loaded.map_err(|e| DatapathError::Load { program, source: Box::new(e) })

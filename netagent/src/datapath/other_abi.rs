@@ -10,11 +10,12 @@ use std::{collections::BTreeSet, path::PathBuf};
 use netagent_common::maps::{ACTIVE, HEAD, Port};
 use tracing::warn;
 
-use super::{DatapathError, Pins, pins};
+use super::{DatapathError, Pins, rules};
 use crate::sys::{bpf_array::RawArray, bpf_program};
 
 /// Another version's map of ports.
 pub(super) struct OtherPorts {
+    abi: u32,
     pin: PathBuf,
     array: RawArray,
 }
@@ -23,9 +24,10 @@ impl OtherPorts {
     /// All that are pinned. What has such a name and is not such a map is left alone.
     pub(super) fn open_all(pins: &Pins) -> Result<Vec<Self>, DatapathError> {
         let mut found = Vec::new();
-        for pin in pins.other_ports_maps()? {
+        for abi in pins.other_versions()? {
+            let pin = pins.ports_map(abi);
             match RawArray::open(&pin) {
-                Ok(array) => found.push(Self { pin, array }),
+                Ok(array) => found.push(Self { abi, pin, array }),
                 Err(error) => warn!(pin = %pin.display(), %error, "no map of ports; left alone"),
             }
         }
@@ -59,8 +61,8 @@ impl OtherPorts {
     }
 
     /// Removes its pin; the map goes with the last program that reads it.
-    pub(super) fn remove(&self) -> Result<(), DatapathError> {
-        pins::remove(&self.pin)
+    pub(super) fn remove(&self, pins: &Pins) -> Result<(), DatapathError> {
+        pins.remove_version(self.abi)
     }
 
     fn failed(&self, operation: &'static str) -> impl Fn(std::io::Error) -> DatapathError {
@@ -78,11 +80,13 @@ fn head(value: &[u8]) -> Port {
     port
 }
 
-/// The maps of all programs in the kernel, by their ids.
+/// The maps of all programs in the kernel that are attached somewhere, by their ids. A program that ports share does not
+/// count: it is there for theirs.
 pub(super) fn maps_in_use() -> Result<BTreeSet<u32>, DatapathError> {
     let mut used = BTreeSet::new();
     for id in bpf_program::ids().map_err(DatapathError::Programs)? {
         let program = bpf_program::by_id(id).map_err(|source| DatapathError::Program { id, source })?;
+        let program = program.filter(|program| program.name != rules::SYMBOL);
         used.extend(program.into_iter().flat_map(|program| program.map_ids));
     }
     Ok(used)

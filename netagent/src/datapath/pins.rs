@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! Where things are pinned: `BPFFS/netagent/{PORTS-v<ABI>,COUNTERS,BUCKETS,PUNT,ports/<port>/<program>}`.
+//! Where things are pinned: `BPFFS/netagent/{PORTS-v<ABI>,RULES-v<ABI>,COUNTERS,BUCKETS,PUNT,ports/<port>/<program>}`.
 //!
 //! Nothing of a link or a counter depends on the ABI, so all versions share their pins. An upgrade puts a program under
 //! a link where it is: there is nothing to move, and nothing to be found half moved.
@@ -11,7 +11,7 @@ use std::{
 
 use netagent_common::ABI_VERSION;
 
-use super::{DatapathError, maps::PORTS};
+use super::{DatapathError, maps::PORTS, rules::RULES};
 use crate::core::{
     ids::PortId,
     owned::{self, PIN_ROOT},
@@ -39,20 +39,41 @@ impl Pins {
     /// [`maps`](netagent_common::maps).
     pub fn map(&self, name: &str) -> PathBuf {
         match name {
-            PORTS => self.directory.join(owned::ports_map(ABI_VERSION)),
+            PORTS => self.ports_map(ABI_VERSION),
+            RULES => self.rules_map(ABI_VERSION),
             _ => self.directory.join(name),
         }
     }
 
-    /// The pins of other versions' maps of ports.
+    /// The pin of a version's map of ports.
+    pub(super) fn ports_map(&self, abi: u32) -> PathBuf {
+        self.directory.join(owned::ports_map(abi))
+    }
+
+    fn rules_map(&self, abi: u32) -> PathBuf {
+        self.directory.join(owned::rules_map(abi))
+    }
+
+    /// Other versions that have a map of ports here.
     ///
     /// # Errors
     /// When the directory cannot be read.
-    pub(super) fn other_ports_maps(&self) -> Result<Vec<PathBuf>, DatapathError> {
-        let is_other = |name: &str| owned::ports_map_version(name).is_some_and(|abi| abi != ABI_VERSION);
-        let mut found: Vec<_> = names(&self.directory)?.into_iter().filter(|name| is_other(name)).collect();
-        found.sort();
-        Ok(found.into_iter().map(|name| self.directory.join(name)).collect())
+    pub(super) fn other_versions(&self) -> Result<Vec<u32>, DatapathError> {
+        let names = names(&self.directory)?;
+        let mut found: Vec<_> = names.iter().filter_map(|name| owned::ports_map_version(name)).collect();
+        found.retain(|abi| *abi != ABI_VERSION);
+        found.sort_unstable();
+        Ok(found)
+    }
+
+    /// Removes the maps that only one version has; what runs goes on using them.
+    ///
+    /// # Errors
+    /// When a pin cannot be removed.
+    pub(super) fn remove_version(&self, abi: u32) -> Result<(), DatapathError> {
+        // The settings last: by them the version is found again.
+        remove(&self.rules_map(abi))?;
+        remove(&self.ports_map(abi))
     }
 
     /// The pin of a port's tcx link.
@@ -119,8 +140,8 @@ impl Pins {
                 self.remove_link(&port, program)?;
             }
         }
-        for path in self.other_ports_maps()? {
-            remove(&path)?;
+        for abi in self.other_versions()? {
+            self.remove_version(abi)?;
         }
         self.remove_maps()?;
         for directory in [self.ports().as_path(), &self.directory] {

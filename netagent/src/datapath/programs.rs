@@ -141,7 +141,7 @@ impl Datapath {
     async fn put(&self, place: &Place<'_>, how: Put) -> Result<(), DatapathError> {
         let Place { netns, port, program, hook, slot, ifname } = *place;
         let mut ebpf = self.shared.object.load(self.pins(), slot)?;
-        object::verified(&mut ebpf, program)?;
+        object::verified(&mut ebpf, program.symbol())?;
         let path = self.pins().link(port, program);
         let name = ifname.clone();
         netns.run(move || how(ebpf, program, hook, &name, &path)).await?.map_err(|e| DatapathError::Attach {

@@ -57,7 +57,7 @@ pub fn sweep(parts: &Parts, known: &BTreeSet<PortId>) -> Result<(), DatapathErro
 pub async fn release_others(parts: Parts) {
     let mut wait = RELEASE_LOOK.0;
     loop {
-        match parts.datapath.maps().release_others() {
+        match parts.datapath.maps().release_others(parts.datapath.pins()) {
             Ok(0) => return,
             Ok(_) => {}
             Err(error) => warn!(error = chain(error), "could not let go of what another version left"),

@@ -27,6 +27,7 @@ struct ProgramIdentity {
     created_by_uid: u32,
     nr_map_ids: u32,
     map_ids: u64,
+    name: [u8; 16],
 }
 
 // SAFETY: plain numbers in the kernel's order; of the pointers only `map_ids` has a length beside it, and is valid.
@@ -59,6 +60,8 @@ unsafe impl Attributes for NextId {
 /// What tells a program from another.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LoadedProgram {
+    /// Its name, cut after 15 bytes.
+    pub name: String,
     /// Hash of its instructions, without what its maps hold.
     pub tag: u64,
     /// The maps that it uses, by their ids.
@@ -101,7 +104,9 @@ pub fn by_id(id: u32) -> io::Result<Option<LoadedProgram>> {
     };
     let info = bpf::info(&program, asked)?;
     let count = info.nr_map_ids as usize;
+    let name = info.name.split(|byte| *byte == 0).next().unwrap_or_default();
     Ok(Some(LoadedProgram {
+        name: String::from_utf8_lossy(name).into_owned(),
         tag: u64::from_be_bytes(info.tag),
         map_ids: map_ids.get(..count).unwrap_or(&map_ids).to_vec(),
     }))

@@ -50,7 +50,7 @@ impl Programs {
         // Verifiers before 6.12 refuse one of the XDP programs, and the agent does without that tier.
         let xdp = attached::kernel_has_tcx().unwrap();
         for program in Program::ALL.into_iter().filter(|program| xdp || !program.is_xdp()) {
-            verified(&mut ebpf, program).unwrap();
+            verified(&mut ebpf, program.symbol()).unwrap();
         }
         Self { ebpf, datapath, slot, _bpffs: bpffs, _dir: dir }
     }

@@ -53,7 +53,8 @@ fn documented(name: &str) -> Network {
         .chain(definitions)
         .map(|text| Network::read(&text).unwrap())
         .find(|network| network.name == name);
-    found.unwrap_or_else(|| panic!("docs/cni.md has no configuration of the name {name}"))
+    assert!(found.is_some(), "docs/cni.md has no configuration of the name {name}");
+    found.unwrap()
 }
 
 /// A node with an agent and a runtime, and one container's namespace.

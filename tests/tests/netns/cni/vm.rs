@@ -50,10 +50,12 @@ fn the_result_has_tap_and_card_as_tc_redirect_tap_gives_them() {
 fn assert_pair(node: &Node, eth0: &Attachment, result: &Value) {
     let interfaces = result["interfaces"].as_array().unwrap();
     let in_vm: Vec<_> = interfaces.iter().filter(|one| one["sandbox"] == CONTAINER).collect();
-    let [card] = in_vm.as_slice() else { panic!("one card in the VM: {result}") };
+    assert_eq!(in_vm.len(), 1, "{result}");
+    let card = in_vm[0];
     let taps: Vec<_> =
         interfaces.iter().filter(|one| one["name"] == card["name"] && one["sandbox"] != CONTAINER).collect();
-    let [tap] = taps.as_slice() else { panic!("one tap of that name: {result}") };
+    assert_eq!(taps.len(), 1, "{result}");
+    let tap = taps[0];
     assert_eq!(tap["sandbox"], eth0.netns.as_str());
     assert_eq!(tap["mac"], link_mac(&node.pod, tap["name"].as_str().unwrap()).unwrap().as_str());
     assert_eq!(card["mac"], link_mac(&node.pod, "eth0").unwrap().as_str());

@@ -143,15 +143,45 @@ fn is<T: std::str::FromStr>(text: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use std::{fs, path::Path};
+    use std::{
+        fs,
+        path::{Path, PathBuf},
+    };
+
+    use proptest::prelude::*;
+
+    fn corpus() -> Vec<(PathBuf, Vec<u8>)> {
+        let corpus = Path::new(env!("CARGO_MANIFEST_DIR")).join("../fuzz/corpus/cni");
+        let paths = fs::read_dir(corpus).unwrap().map(|entry| entry.unwrap().path());
+        let mut corpus: Vec<_> = paths.map(|path| (path.clone(), fs::read(path).unwrap())).collect();
+        corpus.sort();
+        corpus
+    }
+
+    proptest! {
+        /// A call with a few bytes of another one, or of none, in it.
+        #[test]
+        fn a_call_that_is_not_quite_one_holds(
+            seed in prop::sample::select(corpus()),
+            other in prop::sample::select(corpus()),
+            edits in prop::collection::vec((any::<prop::sample::Index>(), 0..40_usize, any::<prop::sample::Index>(), 0..40_usize), 1..4),
+        ) {
+            let mut data = seed.1;
+            for (at, cut, from, take) in edits {
+                let at = at.index(data.len() + 1);
+                let end = (at + cut).min(data.len());
+                let from = from.index(other.1.len() + 1);
+                let taken = other.1[from..].iter().take(take).copied();
+                data.splice(at..end, taken.collect::<Vec<_>>());
+            }
+            super::cni(&data);
+        }
+    }
 
     #[test]
     fn the_corpus_holds() {
-        let corpus = Path::new(env!("CARGO_MANIFEST_DIR")).join("../fuzz/corpus/cni");
         let mut ran = 0;
-        for entry in fs::read_dir(corpus).unwrap() {
-            let path = entry.unwrap().path();
-            let data = fs::read(&path).unwrap();
+        for (path, data) in corpus() {
             // The name of the file that fails is in the panic's message.
             let held = std::panic::catch_unwind(|| super::cni(&data));
             assert!(held.is_ok(), "{} does not hold", path.display());

@@ -21,7 +21,7 @@ use super::{
 };
 use crate::{
     core::{ids::PortId, origin::Origin, plan::Step, spec::PortSpec},
-    netlink::{MonitorError, NsId},
+    netlink::MonitorError,
     sys::netns::{Netns, NetnsError},
 };
 
@@ -375,15 +375,7 @@ impl Ports {
         self.ports().iter().map(|(id, port)| lookup(id, port)).collect()
     }
 
-    /// The taps of ports that were ready, by the number of their namespaces.
-    pub(super) fn taps(&self) -> Vec<(PortId, NsId, u32)> {
-        let tap = |(id, port): (&PortId, &Arc<Port>)| {
-            Some((id.clone(), port.nsid()?, port.status().wired?.tap_ifindex))
-        };
-        self.ports().iter().filter_map(tap).collect()
-    }
-
-    fn ports(&self) -> MutexGuard<'_, BTreeMap<PortId, Arc<Port>>> {
+    pub(super) fn ports(&self) -> MutexGuard<'_, BTreeMap<PortId, Arc<Port>>> {
         // Nothing is left half done while the lock is held.
         self.ports.lock().unwrap_or_else(PoisonError::into_inner)
     }

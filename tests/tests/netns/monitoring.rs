@@ -12,7 +12,7 @@ const OF_THE_TARGET: [&str; 5] = ["instance", "job", "node", "le", "__name__"];
 /// Where all of them are.
 pub(crate) fn file(path: &str) -> String {
     let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("..").join(path);
-    fs::read_to_string(&path).unwrap_or_else(|e| panic!("{}: {e}", path.display()))
+    fs::read_to_string(&path).map_err(|e| format!("{}: {e}", path.display())).unwrap()
 }
 
 /// Every metric is documented, and nothing is named that is not there.

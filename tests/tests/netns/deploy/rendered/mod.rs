@@ -40,7 +40,7 @@ fn kubectl() -> PathBuf {
 }
 
 fn read(yaml: &str) -> Vec<Value> {
-    serde_saphyr::from_multiple(yaml).unwrap_or_else(|e| panic!("{e}:\n{yaml}"))
+    serde_saphyr::from_multiple(yaml).map_err(|e| format!("{e}:\n{yaml}")).unwrap()
 }
 
 fn agents() -> Vec<Value> {

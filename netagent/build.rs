@@ -47,7 +47,8 @@ fn build() -> Result<()> {
 
 fn compile_api() -> Result<()> {
     println!("cargo::rerun-if-changed=proto");
-    let files = protox::compile(["netagent.proto"], ["proto"]).context("compile proto/netagent.proto")?;
+    let interfaces = ["netagent.proto", "node_hooks.proto"];
+    let files = protox::compile(interfaces, ["proto"]).context("compile the interfaces in proto")?;
     tonic_prost_build::configure()
         .type_attribute(".", "#[derive(serde::Serialize)]")
         .btree_map(".")

@@ -4,10 +4,12 @@
 pub mod api;
 pub mod app;
 pub mod cli;
+pub mod cni;
 pub mod config;
 pub mod core;
 pub mod datapath;
 pub mod dhcp;
+pub mod discovery;
 pub mod netlink;
 pub mod reconcile;
 pub mod sys;

@@ -12,6 +12,7 @@ use crate::{
         guard::{self, GuardError, GuardSpec, RulesOff},
         hand_off::{HandOff, HandOffError},
         ids::{IdError, IfName},
+        mode::{Mode, ModeError},
         origin::{Origin, OriginError, Pod},
         spec::{PortSpec, TapSpec},
     },
@@ -38,6 +39,14 @@ pub enum FieldError {
         /// Its value.
         path: String,
     },
+    /// No such mode.
+    #[error(transparent)]
+    Mode(#[from] ModeError),
+    /// What KubeVirt tells the guest stays KubeVirt's.
+    #[error(
+        "mode accelerate leaves to KubeVirt what the guest is told; leave out what is laid over it, as dns, mtu or lease_seconds"
+    )]
+    NotOurHandOff,
     /// No such tier.
     #[error("tier {0}")]
     Tier(String),
@@ -79,12 +88,18 @@ pub fn port_spec(request: &v1::AttachRequest) -> Result<PortSpec, FieldError> {
     if queues > MAX_QUEUES {
         return Err(FieldError::Queues(queues));
     }
+    let mode: Mode = given(&request.mode).map(|mode| mode.parse()).transpose()?.unwrap_or_default();
+    let hand_off = hand_off(request)?;
+    if mode == Mode::Accelerate && hand_off != HandOff::default() {
+        return Err(FieldError::NotOurHandOff);
+    }
     Ok(PortSpec {
         netns: netns.path().to_owned(),
         netns_id: netns.id(),
         // Read when the port is wired: it takes a look from inside.
         netns_cookie: None,
-        pod_link: name(&request.pod_link, "eth0")?,
+        pod_link: name(&request.pod_link, mode.usual_pod_link())?,
+        mode,
         tap: TapSpec {
             name: name(&request.tap, "tap0")?,
             queues: queues as u16,
@@ -97,7 +112,7 @@ pub fn port_spec(request: &v1::AttachRequest) -> Result<PortSpec, FieldError> {
             .transpose()?
             .unwrap_or_default(),
         guard: guard_spec(request)?,
-        hand_off: hand_off(request)?,
+        hand_off,
         resolv_conf: given(&request.resolv_conf).map(|p| absolute("resolv_conf", &p)).transpose()?,
         hostname: given(&request.hostname),
         origin: origin(request)?,
@@ -106,12 +121,14 @@ pub fn port_spec(request: &v1::AttachRequest) -> Result<PortSpec, FieldError> {
 }
 
 fn origin(request: &v1::AttachRequest) -> Result<Origin, OriginError> {
-    let v1::Origin { source, sandbox, pod_uid, pod_namespace, pod_name } =
+    let v1::Origin { source, sandbox, pod_uid, pod_namespace, pod_name, network, ifname } =
         request.origin.clone().unwrap_or_default();
     let origin = Origin {
         source: given(&source).map(|source| source.parse()).transpose()?.unwrap_or_default(),
         pod: Pod { uid: pod_uid, namespace: pod_namespace, name: pod_name },
         sandbox,
+        network,
+        ifname,
     };
     origin.check()?;
     Ok(origin)

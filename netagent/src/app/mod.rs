@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! The composition root: check everything, build the parts, run them.
 
+mod reload;
 mod scrape;
+mod sources;
 
 use std::{
     path::{Path, PathBuf},
@@ -9,6 +11,7 @@ use std::{
 };
 
 use anyhow::{Context as _, Result};
+pub use reload::Reload;
 use tokio::signal::unix::{SignalKind, signal};
 use tracing::{error, info, warn};
 
@@ -19,20 +22,39 @@ use crate::{
     datapath::{Datapath, DatapathError, Feature, Pins},
     dhcp,
     reconcile::{self, CleanedUp, Parts, Ports, Slots, SpecStore, Tally},
-    sys::{bpffs, heap, privileges, supervisor::Supervisor},
+    sys::{bpffs, heap, locked_memory, privileges, selinux, supervisor::Supervisor},
     telemetry::{self, Health, Stage},
 };
 use scrape::Scrape;
+use sources::NodeHooks;
 
 /// How one agent is to run.
-#[derive(Clone, Debug)]
 pub struct Options {
     /// Its configuration, checked.
     pub config: Config,
     /// Features that it takes this kernel to lack.
     pub lacking: Vec<Feature>,
+    /// How it may come to another one.
+    pub reload: Reload,
     /// Namespaces to attach with default settings once it runs.
     pub attach: Vec<PathBuf>,
+}
+
+/// Gives up what the agent does not need to run, before it has threads.
+///
+/// # Errors
+/// When something that it does need is missing.
+pub fn shed_privileges(config: &Config) -> Result<()> {
+    privileges::check()?;
+    // Takes CAP_SYS_RESOURCE, which goes. Where it cannot be lifted, and has to be, loading programs says so.
+    let _ = locked_memory::lift_limit();
+    let also: &[_] = if config.kubevirt.hooks.is_some() { &[privileges::CONNECT_TO_LAUNCHERS] } else { &[] };
+    privileges::keep_only_needed(also)?;
+    if !selinux::is_enforced() {
+        // There the agent starts itself under another label, and without new privileges it may not have that.
+        privileges::forbid_new()?;
+    }
+    Ok(())
 }
 
 /// Runs the agent until it is told to stop. Stopping leaves the ports as they are: forwarding.
@@ -41,14 +63,18 @@ pub struct Options {
 /// When the agent cannot start, or what it needs to go on fails.
 pub async fn run(options: Options) -> Result<()> {
     privileges::check()?;
+    // Before anything else: until somebody listens the signal ends the process.
+    let hangup = signal(SignalKind::hangup()).context("watch SIGHUP")?;
+    let agent = options.config.agent.clone();
     heap::share_arenas();
     // The socket first: a second agent is refused before it touches anything.
-    let socket = Socket::bind(&options.config.socket)?;
+    let socket = Socket::bind(&agent.socket)?;
+    let hooks = NodeHooks::bind(&options.config.kubevirt)?;
     let supervisor = Supervisor::from_environment().context("read NOTIFY_SOCKET")?;
     // Answered from the start on: until then that, and why, it is not ready.
     let health = Arc::new(Health::default());
     let scrape = Arc::new(OnceLock::new());
-    let telemetry = match options.config.metrics {
+    let telemetry = match agent.metrics {
         Some(address) => {
             let listener = telemetry::listen(address).await?;
             let scrape: Arc<OnceLock<Scrape>> = Arc::clone(&scrape);
@@ -63,13 +89,13 @@ pub async fn run(options: Options) -> Result<()> {
     let parts = parts(&options.config, &options.lacking)?;
     heap::give_back();
     let ring = parts.datapath.punt_ring()?;
-    let ports = Ports::new(parts.clone(), options.config.resync());
+    let ports = Ports::new(parts.clone(), agent.resync());
     // Only a second one could fail.
     let _ = scrape.set(Scrape::new(ports.clone()));
     let features = parts.datapath.features();
     info!(
         version = env!("CARGO_PKG_VERSION"),
-        socket = %options.config.socket.display(),
+        socket = %agent.socket.display(),
         hook = %features.hook(),
         redirect_peer = features.redirect_peer,
         "agent starts"
@@ -91,6 +117,7 @@ pub async fn run(options: Options) -> Result<()> {
         Err(e) => warn!(error = chain(e), "changes in pods are noticed late"),
     }
     tokio::spawn(ports.watch_files());
+    tokio::spawn(ports.feel_pulses());
     health.enter(Stage::Starting("taking up the ports"));
     let known = ports.adopt().await?;
     reconcile::sweep(&parts, &known)?;
@@ -102,6 +129,7 @@ pub async fn run(options: Options) -> Result<()> {
         }
     }
 
+    tokio::spawn(options.reload.follow(hangup, options.config, ports.clone()));
     let mut terminate = signal(SignalKind::terminate()).context("watch SIGTERM")?;
     let mut interrupt = signal(SignalKind::interrupt()).context("watch SIGINT")?;
     let stopping = Arc::clone(&health);
@@ -115,6 +143,14 @@ pub async fn run(options: Options) -> Result<()> {
         said(told.stopping());
         info!("agent stops; its ports go on forwarding");
     };
+    let hooks = match hooks {
+        Some(hooks) => {
+            let serving = tokio::spawn(hooks.serve(ports.clone(), std::future::pending()));
+            health.must_run("the task that serves KubeVirt's node hooks", &serving);
+            serving
+        }
+        None => tokio::spawn(std::future::pending()),
+    };
     let mut api = tokio::spawn(api::serve(socket, ports, stop));
     health.must_run("the API", &api);
     health.enter(Stage::Ready);
@@ -122,6 +158,7 @@ pub async fn run(options: Options) -> Result<()> {
     said(supervisor.ready(&format!("{} ports taken up", known.len())));
     tokio::select! {
         served = &mut api => served.context("the API's task panicked")?.context("serve the API"),
+        ended = hooks => ended.context("the task that serves KubeVirt's node hooks panicked")?,
         ended = telemetry => Ok(ended.context("the task that serves metrics panicked")??),
         ended = &mut punted => {
             error!("no guest is served any more");
@@ -156,11 +193,11 @@ async fn attach(ports: &Ports, netns: &Path) -> Result<()> {
 pub async fn clean_up(config: &Config) -> Result<Vec<PortId>> {
     privileges::check()?;
     // An agent that answers there works on the same asks, whatever BPF filesystem it has.
-    let _socket = Socket::bind(&config.socket)?;
+    let _socket = Socket::bind(&config.agent.socket)?;
     let parts = match parts(config, &[]) {
         Err(e) if matches!(e.downcast_ref(), Some(DatapathError::Layout { .. })) => {
             // Maps of another layout tell nothing. Without them the ports are found by what was asked for.
-            let pins = Pins::below(&config.bpffs);
+            let pins = Pins::below(&config.agent.bpffs);
             let lock = bpffs::lock(pins.directory())?;
             pins.remove_maps()?;
             drop(lock);
@@ -177,12 +214,12 @@ pub async fn clean_up(config: &Config) -> Result<Vec<PortId>> {
 }
 
 fn parts(config: &Config, lacking: &[Feature]) -> Result<Parts> {
-    let datapath = Datapath::open(&config.bpffs, lacking)?;
+    let datapath = Datapath::open(&config.agent.bpffs, lacking)?;
     Ok(Parts {
         slots: Arc::new(Slots::from_entries(&datapath.maps().entries()?)),
         datapath,
-        dhcp: Arc::new(dhcp::Service::new(config.lease_time())),
-        store: Arc::new(SpecStore::open(&config.ports_directory())?),
+        dhcp: Arc::new(dhcp::Service::new(config.agent.lease_time())),
+        store: Arc::new(SpecStore::open(&config.agent.ports_directory())?),
         tally: Arc::new(Tally::default()),
     })
 }

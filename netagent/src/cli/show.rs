@@ -88,6 +88,7 @@ fn port_fields(port: &v1::Port) -> Vec<(&'static str, String)> {
             ),
         ),
         ("datapath", with(datapath.tier, " on ", format!("{} ({})", datapath.hook, datapath.reason))),
+        ("mode", port.mode.clone()),
         ("warnings", datapath.warnings.join("\n")),
         ("guard", guard(&port.guard.clone().unwrap_or_default())),
         ("guest mac", guest.mac),
@@ -156,7 +157,7 @@ pub(super) fn installed(path: &Path, output: Output) -> Result<()> {
 
 /// A configuration, as the file that it could be.
 pub(super) fn config(config: &Config, output: Output) -> Result<()> {
-    output.print(config, || config.to_toml())
+    output.print(&config.to_table(), || config.to_toml())
 }
 
 fn device(ifname: &str, ifindex: u32, rest: &str) -> String {

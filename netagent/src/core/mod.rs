@@ -4,12 +4,16 @@
 //! No clock, no files, no sockets, no async: everything here is a function of its arguments (`cargo xtask lint`
 //! checks it).
 
+pub mod bridged;
 pub mod budget;
 pub mod desired;
 pub mod guard;
 pub mod guest;
 pub mod hand_off;
 pub mod ids;
+pub mod kubevirt;
+pub mod mode;
+pub mod nearest;
 pub mod neighbour;
 pub mod observed;
 pub mod origin;
@@ -19,8 +23,10 @@ pub mod pod;
 pub mod program;
 pub mod question;
 pub mod render;
+pub mod resolv_conf;
 pub mod router_search;
 pub mod self_test;
+pub mod snapshot;
 pub mod spec;
 pub mod tier;
 pub mod xdp;

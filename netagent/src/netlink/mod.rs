@@ -6,6 +6,7 @@
 mod address;
 mod error;
 mod far_stats;
+mod fdb;
 mod link;
 mod monitor;
 mod netfilter;

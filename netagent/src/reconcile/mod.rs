@@ -2,6 +2,7 @@
 //! Observe, plan, apply: one loop per port, level-triggered. An error ends a pass, never the loop.
 
 mod apply;
+mod bridged;
 mod cleanup;
 mod discover;
 mod error;
@@ -9,12 +10,15 @@ mod file_watch;
 mod host_peer;
 mod observe;
 mod orphans;
+mod pace;
 mod pass;
 mod pod_files;
 mod port;
 mod ports;
 mod prove;
+mod pulse;
 mod punt;
+mod rounds;
 mod routers;
 mod slots;
 mod store;
@@ -22,11 +26,13 @@ mod tally;
 mod tap_drops;
 mod tend;
 mod watch;
+mod wiring;
 
 use std::sync::Arc;
 
 use apply::Applier;
 pub use apply::StepError;
+pub use bridged::bridged_ports;
 pub use cleanup::{CleanUpError, CleanedUp, LeftBehind, take_all_off};
 pub use discover::DiscoverError;
 pub use error::PassError;

@@ -12,13 +12,17 @@ use super::{
 use crate::{
     core::{
         desired::{DesiredPort, SpecError},
+        ids::MacAddr,
         observed::{Observed, ObservedProgram, ObservedTap},
         plan::{Step, plan},
         spec::PortSpec,
         tier::{Hook, TierChoice},
     },
     netlink::Netlink,
-    sys::{netns::Netns, netns_cookie},
+    sys::{
+        netns::{Netns, NetnsError},
+        netns_cookie,
+    },
 };
 
 /// Looks per pass: the second one confirms the first; more are needed only when somebody else works on the same
@@ -43,6 +47,8 @@ pub struct Wired {
     pub slot: u32,
     /// Its tap.
     pub tap_ifindex: u32,
+    /// The tap's own address.
+    pub tap_mac: Option<MacAddr>,
     /// The hook its programs are on, which may be that of an earlier agent.
     pub hook: Hook,
 }
@@ -76,6 +82,10 @@ impl<'a> Session<'a> {
         let netns = match Netns::open_pod(&spec.netns) {
             Ok(netns) => netns,
             Err(e) if e.is_gone() => return Ok(session(None)),
+            // A process's number comes again: what /proc/PID/ns/net leads to by now may be anybody's.
+            Err(NetnsError::Host(path)) if Netns::open(&path).is_ok_and(|it| it.id() != spec.netns_id) => {
+                return Ok(session(None));
+            }
             Err(e) => return Err(e.into()),
         };
         let same_number = netns.id() == spec.netns_id;
@@ -211,9 +221,11 @@ pub(super) async fn meet(netns: &Netns, spec: &mut PortSpec) -> Result<(), PassE
 fn wired(look: Look) -> Option<Wired> {
     let desired = look.desired?;
     let (slot, entry) = look.observed.entry?;
-    let hook = match (look.observed.from_vm, &look.observed.tap) {
-        (ObservedProgram::Attached { hook, .. }, ObservedTap::Ours(_)) => hook,
+    let (hook, tap) = match (look.observed.from_vm, &look.observed.tap) {
+        (ObservedProgram::Attached { hook, .. }, ObservedTap::Ours(tap) | ObservedTap::Bridged(tap)) => {
+            (hook, tap)
+        }
         _ => return None,
     };
-    Some(Wired { desired, slot, tap_ifindex: entry.tap_ifindex, hook })
+    Some(Wired { desired, slot, tap_ifindex: entry.tap_ifindex, tap_mac: tap.mac, hook })
 }

@@ -7,50 +7,54 @@
 use std::io::{self, IsTerminal as _, Write};
 
 use tracing::Subscriber;
-use tracing_subscriber::{EnvFilter, filter::ParseError, fmt::MakeWriter};
+use tracing_subscriber::{EnvFilter, fmt::MakeWriter};
 
-/// The filter cannot be read.
-#[derive(Debug, thiserror::Error)]
-#[error("log filter `{filter}`")]
-pub struct LogError {
-    /// The filter.
-    pub filter: String,
-    /// What is wrong with it.
-    #[source]
-    pub source: ParseError,
+/// The log that was started.
+pub struct Log(Box<dyn Fn(EnvFilter) + Send + Sync>);
+
+impl Log {
+    /// Lets through what `filter` does, from now on.
+    pub fn set_filter(&self, filter: EnvFilter) {
+        (self.0)(filter);
+    }
 }
 
 /// Logs what `filter` lets through, from now on.
-///
-/// # Errors
-/// When the filter cannot be read.
-pub fn start(filter: &str, json: bool) -> Result<(), LogError> {
-    let parse = EnvFilter::try_new(filter);
-    let filter = parse.map_err(|source| LogError { filter: filter.to_owned(), source })?;
-    let subscriber: Box<dyn Subscriber + Send + Sync> =
-        if json { Box::new(as_json(filter, io::stderr)) } else { Box::new(for_people(filter)) };
+pub fn start(filter: EnvFilter, json: bool) -> Log {
+    let (subscriber, log) = if json { as_json(filter, io::stderr) } else { for_people(filter) };
     // Only a second call in one process could fail, and the first one's log goes on.
     let _ = tracing::subscriber::set_global_default(subscriber);
-    Ok(())
+    log
 }
 
-fn for_people(filter: EnvFilter) -> impl Subscriber + Send + Sync {
+type Started = (Box<dyn Subscriber + Send + Sync>, Log);
+
+fn for_people(filter: EnvFilter) -> Started {
     let colours = io::stderr().is_terminal();
-    tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr).with_ansi(colours).finish()
+    let builder = tracing_subscriber::fmt()
+        .with_writer(io::stderr)
+        .with_ansi(colours)
+        .with_env_filter(filter)
+        .with_filter_reloading();
+    let handle = builder.reload_handle();
+    // Fails only when there is no log any more.
+    (Box::new(builder.finish()), Log(Box::new(move |filter| _ = handle.reload(filter))))
 }
 
-fn as_json<W>(filter: EnvFilter, writer: W) -> impl Subscriber + Send + Sync
+fn as_json<W>(filter: EnvFilter, writer: W) -> Started
 where
     W: for<'a> MakeWriter<'a, Writer: Write> + Send + Sync + 'static,
 {
-    tracing_subscriber::fmt()
+    let builder = tracing_subscriber::fmt()
         .json()
         .flatten_event(true)
         .with_current_span(false)
         .with_span_list(false)
-        .with_env_filter(filter)
         .with_writer(writer)
-        .finish()
+        .with_env_filter(filter)
+        .with_filter_reloading();
+    let handle = builder.reload_handle();
+    (Box::new(builder.finish()), Log(Box::new(move |filter| _ = handle.reload(filter))))
 }
 
 #[cfg(test)]
@@ -77,10 +81,12 @@ mod tests {
     fn a_line_is_one_object_with_the_names_that_are_promised() {
         let lines = Lines::default();
         let writer = lines.clone();
-        let subscriber = as_json(EnvFilter::new("info"), move || writer.clone());
+        let (subscriber, log) = as_json(EnvFilter::new("info"), move || writer.clone());
         tracing::subscriber::with_default(subscriber, || {
             tracing::warn!(port = %"7-eth0", error = "a\n\"b\"", n = 3, "pass failed");
             tracing::debug!("not this one");
+            log.set_filter(EnvFilter::new("error"));
+            tracing::warn!("nor this one, any more");
         });
         let text = String::from_utf8(lines.0.lock().unwrap().clone()).unwrap();
         let object: serde_json::Value = serde_json::from_str(&text).unwrap();
@@ -91,11 +97,5 @@ mod tests {
         assert!(object["target"].as_str().unwrap().starts_with("netagent::telemetry"), "{object}");
         assert!(object["timestamp"].as_str().unwrap().ends_with('Z'), "{object}");
         assert_eq!(text.lines().count(), 1);
-    }
-
-    #[test]
-    fn a_filter_that_cannot_be_read_is_named() {
-        let error = start("netagent=loud", true).unwrap_err();
-        assert_eq!(error.to_string(), "log filter `netagent=loud`");
     }
 }

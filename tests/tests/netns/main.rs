@@ -6,12 +6,16 @@
     reason = "every function here is part of a test, and clippy.toml frees only `#[test]` ones"
 )]
 
+mod accelerate;
 mod addressless;
 mod again;
 mod attach;
 mod bad_pod;
 mod bystander;
+mod chaos;
 mod clients;
+mod cni;
+mod configuration;
 mod crash;
 mod deploy;
 mod detach;
@@ -27,6 +31,7 @@ mod metrics;
 mod monitoring;
 mod nft_chain;
 mod nftables;
+mod node_hooks;
 mod ordinary;
 mod path_mtu;
 mod queues;
@@ -34,6 +39,7 @@ mod race;
 mod repair;
 mod routers;
 mod scene;
+mod security;
 mod segments;
 mod self_test;
 mod silence;
@@ -60,6 +66,7 @@ macro_rules! require_netns {
             netagent_tests::require::Need::Program("bpftool", "bpftool"),
             netagent_tests::require::Need::Program("ping", "iputils-ping"),
             netagent_tests::require::Need::Program("udhcpc", "udhcpc"),
+            netagent_tests::require::Need::Program("busybox", "busybox"),
             netagent_tests::require::Need::Program("dhclient", "isc-dhcp-client"),
             netagent_tests::require::Need::Program("iperf3", "iperf3"),
         );

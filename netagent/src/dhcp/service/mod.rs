@@ -28,7 +28,7 @@ use std::{
 pub use dialogue::Dialogue;
 pub use inbox::{Inbox, Punt};
 pub use label::message_and_outcome;
-pub use outlet::{Outlet, Tap};
+pub use outlet::{Outlet, Tap, Words};
 pub use served::Served;
 use tokio::sync::Notify;
 use tracing::warn;
@@ -41,7 +41,7 @@ use self::{
     served::{Entry, Ports},
     voice::Voice,
 };
-use super::v4;
+use super::{lease, v4};
 use crate::core::ids::PortId;
 use netagent_common::maps::PuntKind;
 
@@ -55,7 +55,7 @@ const DEFECT: &str = "defect";
 /// Serves the guests of all ports.
 #[derive(Debug)]
 pub struct Service {
-    lease_time: Duration,
+    lease_time: Mutex<Duration>,
     ports: Mutex<Ports>,
     outlet: Box<dyn Outlet>,
     /// Told when [`tend`](Self::tend) may have to do something sooner than it thought.
@@ -72,13 +72,13 @@ impl Service {
 
     /// As [`new`](Self::new), with another way to the taps.
     pub fn with_outlet(lease_time: Duration, outlet: Box<dyn Outlet>) -> Self {
-        Self { lease_time, ports: Mutex::default(), outlet, wake: Arc::default() }
+        Self { lease_time: Mutex::new(lease_time), ports: Mutex::default(), outlet, wake: Arc::default() }
     }
 
     /// Serves the port in `slot` from now on, or tells it something else from now on.
     pub fn serve(&self, slot: u32, served: Served) {
         let now = Instant::now();
-        let told = Told::new(&served.guest, self.lease_time);
+        let told = Told::new(&served.guest, self.lease_time());
         let unusable = told.unusable_names();
         if let Some(first) = unusable.first() {
             warn!(port = %served.port, names = unusable.len(), %first, "left names out of the lease");
@@ -97,7 +97,8 @@ impl Service {
                 if let Some(other) = other {
                     self.outlet.leave(&other.tap);
                 }
-                (Vec::new(), Voice::default(), Talk::new(now), None)
+                let gone = served.gone.iter().map(|router| lease::gone_router(&served.guest, *router));
+                (gone.collect(), Voice::default(), Talk::new(now), None)
             }
         };
         let tap = tap.unwrap_or_else(|| Arc::new(Tap::new(&served, talk.lost())));
@@ -109,6 +110,36 @@ impl Service {
         if let Some(mention) = mention {
             mention.log();
         }
+    }
+
+    /// Leases last for `lease_time` from now on, where a port does not say otherwise. A guest hears of it when it asks
+    /// again; what its routers say changes at once.
+    pub fn set_lease_time(&self, lease_time: Duration) {
+        let before = {
+            let mut current = self.lease_time.lock().unwrap_or_else(PoisonError::into_inner);
+            std::mem::replace(&mut *current, lease_time)
+        };
+        if before == lease_time {
+            return;
+        }
+        let now = Instant::now();
+        let slots = self.ports().slots();
+        for slot in slots {
+            let mention = self.ports().change(slot, |Entry { served, told, tap, voice, talk }| {
+                let new = Told::new(&served.guest, lease_time);
+                let words = voice.change(&told.adverts, &new.adverts, now);
+                *told = new;
+                (!words.is_empty()).then(|| self.speak_to(tap, talk, &words, now)).flatten()
+            });
+            if let Some(mention) = mention.flatten() {
+                mention.log();
+            }
+        }
+        self.wake.notify_one();
+    }
+
+    fn lease_time(&self) -> Duration {
+        *self.lease_time.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Stops serving a slot.
@@ -163,8 +194,11 @@ impl Service {
             // Sooner, as a rule, than it would have been.
             self.wake.notify_one();
             exchange = Exchange::unserved("router_solicitation put off");
-        } else if !self.outlet.send(tap, std::mem::take(&mut exchange.frames)) {
-            exchange = Exchange::unserved(BUSY);
+        } else {
+            let frames = std::mem::take(&mut exchange.frames);
+            if !self.outlet.send(tap, Words { frames, asked: true }) {
+                exchange = Exchange::unserved(BUSY);
+            }
         }
         talk.note(&served.port, exchange, now)
     }
@@ -212,7 +246,8 @@ impl Service {
     ) -> Option<Mention> {
         match contain(|| voice::frames(words)) {
             Ok(frames) => {
-                talk.count(if self.outlet.send(tap, frames) { "advertisement" } else { BUSY });
+                let sent = self.outlet.send(tap, Words { frames, asked: false });
+                talk.count(if sent { "advertisement" } else { BUSY });
                 None
             }
             Err(defect) => Some(talk.note_defect(&tap.port, defect, now)),

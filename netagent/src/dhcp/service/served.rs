@@ -3,6 +3,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
+    net::Ipv6Addr,
     path::PathBuf,
     sync::Arc,
     time::Instant,
@@ -27,6 +28,8 @@ pub struct Served {
     pub tap_ifindex: u32,
     /// What the guest is told.
     pub guest: Guest,
+    /// Routers that an earlier agent told it of, to be taken back.
+    pub gone: Vec<Ipv6Addr>,
 }
 
 /// A port that is served.
@@ -48,6 +51,10 @@ pub(super) struct Ports {
 }
 
 impl Ports {
+    pub(super) fn slots(&self) -> Vec<u32> {
+        self.by_slot.keys().copied().collect()
+    }
+
     pub(super) fn get(&self, slot: u32) -> Option<&Entry> {
         self.by_slot.get(&slot)
     }

@@ -21,7 +21,6 @@ use super::{
 };
 use crate::{
     core::{ids::PortId, origin::Origin, plan::Step, spec::PortSpec},
-    netlink::NsId,
     sys::netns::{Netns, NetnsError},
 };
 
@@ -356,14 +355,6 @@ impl Ports {
     /// All ports.
     pub fn list(&self) -> Vec<PortLookup> {
         self.ports().iter().map(|(id, port)| lookup(id, port)).collect()
-    }
-
-    /// The taps of ports that were ready, by the number of their namespaces.
-    pub(super) fn taps(&self) -> Vec<(PortId, NsId, u32)> {
-        let tap = |(id, port): (&PortId, &Arc<Port>)| {
-            Some((id.clone(), port.nsid()?, port.status().wired?.tap_ifindex))
-        };
-        self.ports().iter().filter_map(tap).collect()
     }
 
     pub(super) fn ports(&self) -> MutexGuard<'_, BTreeMap<PortId, Arc<Port>>> {

@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! What the taps dropped: the one loss on the way that no program of ours sees.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::Arc};
 
-use super::Ports;
-use crate::core::ids::PortId;
+use super::{Ports, port::Port};
+use crate::{core::ids::PortId, netlink::NsId};
 
 impl Ports {
     /// Frames that each tap dropped, asked of the kernel from the agent's own namespace. A port that cannot be asked
@@ -19,5 +19,13 @@ impl Ports {
             }
         }
         drops
+    }
+
+    /// The taps of ports that were ready, by the number of their namespaces.
+    fn taps(&self) -> Vec<(PortId, NsId, u32)> {
+        let tap = |(id, port): (&PortId, &Arc<Port>)| {
+            Some((id.clone(), port.nsid()?, port.status().wired?.tap_ifindex))
+        };
+        self.ports().iter().filter_map(tap).collect()
     }
 }

@@ -36,15 +36,13 @@ impl NodeHooks {
     }
 
     /// Serves virt-handler until `stop` is there.
-    pub(super) fn serve(
+    pub(super) async fn serve(
         self,
         ports: Ports,
         stop: impl Future<Output = ()> + Send + 'static,
-    ) -> impl Future<Output = Result<()>> + Send + 'static {
-        async move {
-            let Self { listener, settings, _file } = self;
-            let served = kubevirt::serve(listener, settings, Arc::new(ports), stop).await;
-            served.context("serve KubeVirt's node hooks")
-        }
+    ) -> Result<()> {
+        let Self { listener, settings, _file } = self;
+        let served = kubevirt::serve(listener, settings, Arc::new(ports), stop).await;
+        served.context("serve KubeVirt's node hooks")
     }
 }

@@ -95,6 +95,15 @@ impl Configured {
     }
 }
 
+/// For how many seconds an address of a link is still valid; nothing when it is not there or does not end.
+pub fn valid_seconds(netns: &Netns, link: &str, address: IpAddr) -> Result<Option<u64>> {
+    let shown = netns.ip_json(&format!("address show dev {link}"))?;
+    let infos = shown.pointer("/0/addr_info").and_then(Value::as_array).map_or(&[][..], Vec::as_slice);
+    let own = infos.iter().find(|info| info["local"].as_str().and_then(|a| a.parse().ok()) == Some(address));
+    let seconds = own.and_then(|info| info["valid_life_time"].as_u64());
+    Ok(seconds.filter(|seconds| *seconds < u32::MAX.into()))
+}
+
 /// Which way the kernel of `netns` sends a packet to `address`; nothing if there is no route.
 pub fn way_to(netns: &Netns, address: IpAddr) -> Result<Option<Hop>> {
     let address = address.to_string();

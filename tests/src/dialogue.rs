@@ -48,6 +48,18 @@ impl Message {
     pub const NAK: Self = Self::V4(6);
     /// Gives back.
     pub const RELEASE: Self = Self::V4(7);
+    /// Looks for servers (this and the following: RFC 8415, section 7.3).
+    pub const SOLICIT: Self = Self::V6(1);
+    /// Asks whether its addresses still fit the link.
+    pub const CONFIRM: Self = Self::V6(4);
+    /// Extends its lease, with the server that it has it from.
+    pub const RENEW: Self = Self::V6(5);
+    /// Extends its lease, with any server.
+    pub const REBIND: Self = Self::V6(6);
+    /// Answers all but a SOLICIT.
+    pub const REPLY: Self = Self::V6(7);
+    /// Gives back.
+    pub const RELEASE6: Self = Self::V6(8);
 
     /// The message in an Ethernet frame; nothing if there is none.
     pub fn of_frame(frame: &[u8]) -> Option<Self> {

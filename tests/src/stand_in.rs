@@ -10,7 +10,7 @@ use std::{
     path::PathBuf,
     process::Command,
     sync::{
-        Arc,
+        Arc, OnceLock,
         atomic::{AtomicU64, Ordering},
     },
     thread,
@@ -26,7 +26,7 @@ use crate::{
     netns::Netns,
     poll,
     process::Process,
-    tap::{FRAME_MAX, Offloads, Tap, TapSpec, wait_readable},
+    tap::{FRAME_MAX, Offloads, Tap, TapSpec, VNET_HEADER, wait_readable},
 };
 
 /// The guest's card.
@@ -131,6 +131,12 @@ impl StandIn {
         command
     }
 
+    /// From now on, frames that `fits` are lost on their way from the guest's card to the pod's tap. In the guest they are
+    /// seen to leave. Once for a guest.
+    pub fn lose(&self, fits: Fits) -> Result<()> {
+        self.pump.lost.set(fits).ok().context("this guest loses frames already")
+    }
+
     /// Frames that a tap refused since the start (it was down, say): both directions.
     pub fn refused(&self) -> u64 {
         self.pump.refused.load(Ordering::Relaxed)
@@ -176,10 +182,15 @@ impl RunningClient {
     }
 }
 
+/// Whether it is a frame of some kind.
+type Fits = fn(&[u8]) -> bool;
+
 /// Two threads that move frames until the value is dropped.
 #[derive(Debug)]
 struct Pump {
     refused: Arc<AtomicU64>,
+    /// What does not get from the guest to the pod.
+    lost: Arc<OnceLock<Fits>>,
     /// Closing it ends the threads.
     stop: Option<OwnedFd>,
     threads: Vec<thread::JoinHandle<()>>,
@@ -191,19 +202,20 @@ impl Pump {
         let (stopped, stop) = pipe2(OFlag::O_CLOEXEC).context("cannot make a pipe")?;
         let (left, right, stopped) = (Arc::new(left), Arc::new(right), Arc::new(stopped));
         let refused = Arc::new(AtomicU64::new(0));
-        let threads = [(Arc::clone(&left), Arc::clone(&right)), (right, left)]
+        let (nothing, lost) = (Arc::default(), Arc::default());
+        let threads = [(Arc::clone(&left), Arc::clone(&right), nothing), (right, left, Arc::clone(&lost))]
             .into_iter()
-            .map(|(from, to)| {
+            .map(|(from, to, lost)| {
                 let (stopped, refused) = (Arc::clone(&stopped), Arc::clone(&refused));
-                thread::spawn(move || carry(&from, &to, &stopped, &refused))
+                thread::spawn(move || carry(&from, &to, &stopped, &refused, &lost))
             })
             .collect();
-        Ok(Self { refused, stop: Some(stop), threads })
+        Ok(Self { refused, lost, stop: Some(stop), threads })
     }
 }
 
 /// Moves frames one way until `stopped` is closed or the source is gone.
-fn carry(from: &Tap, to: &Tap, stopped: &OwnedFd, refused: &AtomicU64) {
+fn carry(from: &Tap, to: &Tap, stopped: &OwnedFd, refused: &AtomicU64, lost: &OnceLock<Fits>) {
     let mut buffer = vec![0; FRAME_MAX];
     loop {
         match wait_readable(&[from.as_fd(), stopped.as_fd()], None).as_deref() {
@@ -214,7 +226,11 @@ fn carry(from: &Tap, to: &Tap, stopped: &OwnedFd, refused: &AtomicU64) {
         }
         // Fails when the tap was deleted: there is nothing left to move.
         let Ok(length) = from.read(&mut buffer) else { return };
-        if to.write(buffer.get(..length).unwrap_or_default()).is_err() {
+        let frame = buffer.get(..length).unwrap_or_default();
+        if lost.get().is_some_and(|fits| frame.get(VNET_HEADER..).is_some_and(fits)) {
+            continue;
+        }
+        if to.write(frame).is_err() {
             refused.fetch_add(1, Ordering::Relaxed);
         }
     }

@@ -12,7 +12,8 @@ const TIMEOUT: Duration = Duration::from_secs(120);
 const WARNING: u32 = 0x0060_0000;
 /// epan/proto.h: PROTO_CHECKSUM_E_GOOD.
 const GOOD: &str = "1";
-const CHECKSUMS: [&str; 3] = ["ip.checksum.status", "udp.checksum.status", "icmpv6.checksum.status"];
+const CHECKSUMS: [&str; 4] =
+    ["ip.checksum.status", "udp.checksum.status", "icmp.checksum.status", "icmpv6.checksum.status"];
 
 /// What tshark has to complain of in the frames that fit `filter`, and how many these are.
 pub fn complaints(file: &Path, filter: &str) -> Result<(Vec<String>, usize)> {

@@ -12,15 +12,20 @@ use serde_json::Value;
 
 use crate::workspace;
 
-/// The agent's executable.
+/// The agent's executable, linked as it is shipped: statically, so that the tests run what an image holds.
 pub(crate) fn agent() -> Result<PathBuf> {
-    let executables = executables(&["build", "--package", "netagent", "--bin", "netagent"])?;
-    executables.into_iter().next().context("cargo built no executable of netagent")
+    static_agent(&[])
 }
 
 /// The same as it is shipped, where its own speed counts.
 pub(crate) fn optimised_agent() -> Result<PathBuf> {
-    let executables = executables(&["build", "--release", "--package", "netagent", "--bin", "netagent"])?;
+    static_agent(&["--release"])
+}
+
+/// Only the last step differs from `cargo build`: the libraries are compiled once for both.
+fn static_agent(profile: &[&str]) -> Result<PathBuf> {
+    let what = ["--package", "netagent", "--bin", "netagent", "--", "-C", "target-feature=+crt-static"];
+    let executables = executables(&[&["rustc"], profile, &what].concat())?;
     executables.into_iter().next().context("cargo built no executable of netagent")
 }
 
@@ -57,9 +62,12 @@ pub(crate) fn test_targets() -> Result<Vec<String>> {
 
 /// Runs cargo, its progress on stderr, and returns the executables that it names.
 fn executables(args: &[&str]) -> Result<Vec<PathBuf>> {
+    // What is behind `--` is not cargo's.
+    let (before, after) = args.split_at(args.iter().position(|word| *word == "--").unwrap_or(args.len()));
     let out = workspace::cargo()
-        .args(args)
+        .args(before)
         .arg("--message-format=json-render-diagnostics")
+        .args(after)
         .stderr(Stdio::inherit())
         .output()
         .context("cannot run cargo")?;

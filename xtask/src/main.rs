@@ -6,6 +6,7 @@ mod build;
 mod ci;
 mod demo;
 mod deny;
+mod image;
 mod lint;
 mod privilege;
 mod progress;
@@ -42,6 +43,8 @@ enum Command {
     Bench(bench::Args),
     /// Boots other kernels and runs the programs and tests there: 5.10, 6.1, 6.12, the newest, and this one
     Vm(vm::Args),
+    /// Packs the agent as an OCI image, and loads it into containerd
+    Image(image::Args),
     /// What CI runs: fmt, clippy, doc, deny, lint, test
     Ci(ci::Args),
     /// Checks layering, file sizes, names and licence headers
@@ -58,6 +61,7 @@ fn main() -> ExitCode {
         Command::Test(args) => test::run(&args),
         Command::Bench(args) => bench::run(&args),
         Command::Vm(args) => vm::run(&args),
+        Command::Image(args) => image::run(&args),
         Command::Ci(args) => ci::run(&args),
         Command::Lint => lint::run(),
         Command::Deny => deny::run(),

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! What a port should be: the ask, met with what the pod is and what the kernel can do.
 
+use std::net::Ipv6Addr;
+
 use ipnet::IpNet;
 use netagent_common::{
     address::{Mac, V4, V6},
@@ -41,6 +43,8 @@ pub struct DesiredPort {
     pub guard: GuardSpec,
     /// What the guest is told.
     pub guest: Guest,
+    /// Whether every IPv6 router of the pod is known by its link-local address.
+    pub routers_known: bool,
     /// How packets leave.
     pub tier: Tier,
     /// Why that tier, for people.
@@ -168,6 +172,7 @@ impl DesiredPort {
             guard: spec.guard.clone(),
             warnings: warnings(spec, facts, &guest),
             guest,
+            routers_known: guest::unknown_gateways(facts).is_empty(),
             tier,
             tier_reason,
             hook: kernel.hook(),
@@ -241,6 +246,17 @@ impl DesiredPort {
         self.write_addresses(&mut entry);
         self.write_next_hops(&mut entry);
         entry
+    }
+
+    /// Routers that an earlier agent told the guest of, by the port's entry, and that are none of the pod's any more. None
+    /// while one is still looked for: it may be just that.
+    pub fn gone_routers(&self, entry: &maps::Port) -> Vec<Ipv6Addr> {
+        if !self.routers_known || self.guest.hand_off.off || entry.flags & UNSERVED != 0 {
+            return Vec::new();
+        }
+        let told = entry.ipv6_neighbours.iter().filter(|hop| hop.is_link_local());
+        let told = told.map(|hop| Ipv6Addr::from(hop.octets()));
+        told.filter(|hop| self.guest.routers.iter().all(|router| router.link_local != *hop)).collect()
     }
 
     fn write_addresses(&self, entry: &mut maps::Port) {

@@ -23,6 +23,7 @@ pub mod pod;
 pub mod program;
 pub mod question;
 pub mod render;
+pub mod resolv_conf;
 pub mod router_search;
 pub mod self_test;
 pub mod snapshot;

@@ -36,7 +36,7 @@ impl fmt::Display for Step {
             Self::Replace { program, hook, slot } => {
                 write!(f, "replace {program} for slot {slot} on {} by {hook}", place(*program))
             }
-            Self::Serve { slot, guest } => {
+            Self::Serve { slot, guest, .. } => {
                 let addresses: Vec<_> = guest.addresses.iter().map(IpNet::to_string).collect();
                 write!(f, "serve {} in slot {slot}: {}", guest.mac, addresses.join(", "))
             }

@@ -3,12 +3,12 @@
 
 use std::fmt;
 
+use crate::core::hand_off::MAX_SEARCH;
+
 /// A label's length (RFC 1035, 2.3.4); option 12 is held to it as well.
 pub(super) const MAX_LABEL: usize = 63;
 /// A name's length as text, so that it has at most 255 bytes on the wire (RFC 1035, 2.3.4).
 const MAX_NAME: usize = 253;
-/// As many search domains as Kubernetes allows a pod. It also bounds the work per reply.
-const MAX_SEARCH: usize = 32;
 
 /// A name of the pod that its guest is not given.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -55,7 +55,7 @@ pub enum NameDefect {
     /// A character other than ASCII letters, digits, `-` and `_`, or `-` at an end of a label. Clients refuse the
     /// whole option for one of these (dhclient), or hand them to a shell.
     Character,
-    /// It comes after 32 others.
+    /// It comes after 32 usable ones.
     TooMany,
 }
 
@@ -68,20 +68,14 @@ impl fmt::Display for NameDefect {
             Self::Character => {
                 "a label has a character other than letters, digits, `-` and `_`, or begins or ends with one of these two"
             }
-            Self::TooMany => "32 search domains come before it",
+            Self::TooMany => "32 usable search domains come before it",
         })
     }
 }
 
-/// Usable search domains without trailing dot, in order, each once.
+/// Usable search domains without trailing dot, in order, each once, at most [`MAX_SEARCH`].
 pub(super) fn search(domains: &[String]) -> Vec<&str> {
-    let mut names: Vec<&str> = Vec::new();
-    for name in checked_search(domains).filter_map(|(_, checked)| checked.ok()) {
-        if !names.iter().any(|known| known.eq_ignore_ascii_case(name)) {
-            names.push(name);
-        }
-    }
-    names
+    checked_search(domains).filter_map(|(_, checked)| checked.ok()).collect()
 }
 
 /// The search domains that a guest does not get.
@@ -92,10 +86,20 @@ pub(super) fn unusable_search(domains: &[String]) -> impl Iterator<Item = Unusab
     })
 }
 
-/// Each search domain as the pod has it, and as a guest may get it.
+/// Each search domain as the pod has it, and as a guest may get it; those that repeat another are passed over.
 fn checked_search(domains: &[String]) -> impl Iterator<Item = (&str, Result<&str, NameDefect>)> {
-    domains.iter().enumerate().map(|(place, name)| {
-        (name.as_str(), if place < MAX_SEARCH { check(name) } else { Err(NameDefect::TooMany) })
+    let mut usable: Vec<&str> = Vec::new();
+    domains.iter().filter_map(move |domain| {
+        let checked = match check(domain) {
+            Ok(name) if usable.iter().any(|known| known.eq_ignore_ascii_case(name)) => return None,
+            Ok(_) if usable.len() >= MAX_SEARCH => Err(NameDefect::TooMany),
+            Ok(name) => {
+                usable.push(name);
+                Ok(name)
+            }
+            Err(defect) => Err(defect),
+        };
+        Some((domain.as_str(), checked))
     })
 }
 
@@ -149,6 +153,21 @@ mod tests {
             assert_eq!(check(name), Err(NameDefect::Character), "{name}");
         }
         assert_eq!(check("a_b-c.example"), Ok("a_b-c.example"));
+    }
+
+    #[test]
+    fn unusable_and_repeated_names_take_no_other_s_place() {
+        let odd = (0..40).map(|n| format!("{n}..odd"));
+        let good = (0..33).map(|n| format!("d{n}.example"));
+        let domains: Vec<String> = odd.chain(["D0.example.".to_owned()]).chain(good).collect();
+        let told = search(&domains);
+        assert_eq!((told.len(), told.first(), told.last()), (32, Some(&"D0.example"), Some(&"d31.example")));
+        let left_out: Vec<UnusableName> = unusable_search(&domains).collect();
+        assert_eq!(left_out.len(), 41);
+        assert_eq!(
+            left_out[40].to_string(),
+            "search domain \"d32.example\" is left out of DHCP replies: 32 usable search domains come before it"
+        );
     }
 
     #[test]

@@ -109,13 +109,14 @@ impl<'a> Applier<'a> {
             Step::Replace { program, hook, slot } => {
                 Ok(datapath.replace(&self.place(*program, *hook, *slot)?).await?)
             }
-            Step::Serve { slot, guest } => {
+            Step::Serve { slot, guest, gone } => {
                 let served = Served {
                     port: self.id.clone(),
                     netns: self.spec.netns.clone(),
                     netns_id: self.spec.netns_id,
                     tap_ifindex: self.tap_ifindex().await?,
                     guest: (**guest).clone(),
+                    gone: gone.clone(),
                 };
                 self.parts.dhcp.serve(*slot, served);
                 Ok(())

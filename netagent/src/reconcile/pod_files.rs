@@ -4,7 +4,6 @@
 use std::{
     collections::BTreeMap,
     io,
-    net::IpAddr,
     path::{Path, PathBuf},
     sync::{Mutex, MutexGuard, PoisonError},
     thread,
@@ -18,6 +17,7 @@ use crate::{
     core::{
         hand_off::{MAX_SEARCH, MAX_SERVERS},
         pod::Dns,
+        resolv_conf::{self, ResolvConf},
         spec::PortSpec,
     },
     sys::regular_file::{self, FileError, Stamp},
@@ -27,6 +27,8 @@ use crate::{
 const LIMIT: u64 = 64 * 1024;
 /// Bytes of a name (RFC 1035, 2.3.4).
 const MAX_NAME: usize = 253;
+/// Search domains that are looked at. A guest is told those it can use, up to [`MAX_SEARCH`].
+const MAX_LISTED: usize = 4 * MAX_SEARCH;
 /// Reads of one file under way at one time; more are waiting for a file system that does not answer.
 const MAX_READS: usize = 4;
 /// Files that are remembered as told of.
@@ -174,8 +176,7 @@ pub(super) async fn hostname(netns: &Path, given: Option<&str>) -> Result<Option
     Ok((!name.is_empty()).then(|| name.to_owned()))
 }
 
-/// What resolvers take of a resolv.conf, and in words what is left out of it. They go on after a line that they do not
-/// know, so the pod works, and so must its guest.
+/// What resolvers take of a resolv.conf, within bounds, and in words what is left out of it.
 fn parse(text: &[u8]) -> (Dns, Vec<String>) {
     let mut oddities = Vec::new();
     let whole = if text.len() as u64 == LIMIT {
@@ -185,27 +186,25 @@ fn parse(text: &[u8]) -> (Dns, Vec<String>) {
     } else {
         text
     };
-    let (config, errors) = resolv_conf::Config::parse_with_errors(whole);
-    if !errors.is_empty() {
-        oddities.push(format!("{} words or lines in it are not understood", errors.len()));
+    let ResolvConf { mut dns, odd_lines } = resolv_conf::parse(whole);
+    if odd_lines > 0 {
+        oddities.push(format!("{odd_lines} lines of it are not understood"));
     }
-    let mut dns = Dns {
-        servers: config.nameservers.iter().map(IpAddr::from).collect(),
-        search: config.get_last_search_or_domain().filter(|name| name.len() <= MAX_NAME).cloned().collect(),
-    };
-    let long = config.get_last_search_or_domain().count() - dns.search.len();
+    let listed = dns.search.len();
+    dns.search.retain(|name| name.len() <= MAX_NAME);
+    let long = listed - dns.search.len();
     if long > 0 {
         oddities.push(format!("{long} search domains of more than {MAX_NAME} bytes are left out"));
     }
     for (what, there, limit) in
-        [("name servers", dns.servers.len(), MAX_SERVERS), ("search domains", dns.search.len(), MAX_SEARCH)]
+        [("name servers", dns.servers.len(), MAX_SERVERS), ("search domains", dns.search.len(), MAX_LISTED)]
     {
         if there > limit {
             oddities.push(format!("{} of its {there} {what} are left out", there - limit));
         }
     }
     dns.servers.truncate(MAX_SERVERS);
-    dns.search.truncate(MAX_SEARCH);
+    dns.search.truncate(MAX_LISTED);
     (dns, oddities)
 }
 
@@ -369,31 +368,20 @@ mod tests {
     }
 
     #[test]
-    fn what_a_resolver_passes_over_is_passed_over() {
-        let text = b"nameserver 10.0.0.1 and more\noptions foo:bar ndots:5\nnameserver none\nnot a word\n\
-            domain first.example\nsearch \xff\nsearch a.example  b.example\n; nameserver 10.0.0.9\n";
-        let (dns, oddities) = parse(text);
-        assert_eq!(servers(&dns), ["10.0.0.1"]);
-        assert_eq!(dns.search, ["a.example", "b.example"]);
-        assert_eq!(oddities, ["5 words or lines in it are not understood"]);
-        assert_eq!(parse(b"nameserver 10.0.0.1\noptions ndots:5\n").1, [""; 0]);
-        assert_eq!(parse(b"").0, Dns::default());
-    }
-
-    #[test]
     fn no_more_is_taken_than_a_guest_can_use() {
         let servers: String = (0..20).map(|i| format!("nameserver 10.0.0.{i}\n")).collect();
         let long = "x".repeat(MAX_NAME + 1);
-        let names: String = (0..40).map(|i| format!(" d{i}.example")).collect();
-        let (dns, oddities) = parse(format!("{servers}search {long}{names}\n").as_bytes());
-        assert_eq!((dns.servers.len(), dns.search.len()), (MAX_SERVERS, MAX_SEARCH));
+        let names: String = (0..140).map(|i| format!(" d{i}.example")).collect();
+        let (dns, oddities) = parse(format!("bad\n{servers}search {long}{names}\n").as_bytes());
+        assert_eq!((dns.servers.len(), dns.search.len()), (MAX_SERVERS, MAX_LISTED));
         assert_eq!(dns.search.first().map(String::as_str), Some("d0.example"));
         assert_eq!(
             oddities,
             [
+                "1 lines of it are not understood",
                 "1 search domains of more than 253 bytes are left out",
                 "12 of its 20 name servers are left out",
-                "8 of its 40 search domains are left out",
+                "12 of its 140 search domains are left out",
             ]
         );
     }

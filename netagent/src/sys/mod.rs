@@ -25,6 +25,7 @@ pub mod readiness;
 pub mod regular_file;
 pub mod selinux;
 pub mod supervisor;
+pub mod sysctl;
 pub mod tap;
 pub mod tap_queue;
 pub mod xtables;

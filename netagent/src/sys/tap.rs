@@ -2,14 +2,18 @@
 //! Tap devices by ioctl (drivers/net/tun.c): rtnetlink cannot make them.
 
 use std::{
-    fs::{self, File},
+    fs::File,
     io,
     os::fd::{AsRawFd, OwnedFd},
 };
 
 use nix::net::if_::if_nametoindex;
 
-use super::{labelled_tap, selinux::Label};
+use super::{
+    labelled_tap,
+    selinux::Label,
+    sysctl::{self, SysctlError},
+};
 use crate::core::ids::IfName;
 
 /// `IFF_TUN_EXCL` of include/uapi/linux/if_tun.h: fail when the name is taken, whoever has it.
@@ -80,7 +84,7 @@ pub enum TapError {
     },
     /// As in an unprivileged container.
     #[error(
-        "turn IPv6 off for tap {name}: mount /proc/sys writable for the agent, as a privileged container has it"
+        "turn IPv6 off for tap {name}: /proc/sys is read-only, and a procfs of the agent's own is refused; mount /proc/sys writable, as a privileged container has it"
     )]
     ReadOnlySysctl {
         /// The tap.
@@ -134,7 +138,7 @@ impl TapDraft {
                 .map_err(|e| failed("TUNSETGROUP")(e.into()))?;
         }
         let ifindex = if_nametoindex(name.as_str()).map_err(|e| failed("look up the index")(e.into()))?;
-        ipv6_is_off(name, fs::write(format!("/proc/sys/net/ipv6/conf/{name}/disable_ipv6"), "1"))?;
+        ipv6_is_off(name, sysctl::write(&format!("net/ipv6/conf/{name}/disable_ipv6"), "1"))?;
         Ok(Self { fd, name: name.clone(), ifindex })
     }
 
@@ -174,13 +178,18 @@ pub(super) fn ifreq(name: &IfName, flags: libc::c_int) -> libc::ifreq {
 }
 
 /// What the write to the tap's `disable_ipv6` came to.
-fn ipv6_is_off(name: &IfName, written: io::Result<()>) -> Result<(), TapError> {
-    let Err(source) = written else { return Ok(()) };
-    match source.kind() {
+fn ipv6_is_off(name: &IfName, written: Result<(), SysctlError>) -> Result<(), TapError> {
+    let name = name.clone();
+    match written {
+        Ok(()) => Ok(()),
         // A kernel without IPv6 has nothing to turn off.
-        io::ErrorKind::NotFound => Ok(()),
-        io::ErrorKind::ReadOnlyFilesystem => Err(TapError::ReadOnlySysctl { name: name.clone(), source }),
-        _ => Err(TapError::Refused { operation: "turn IPv6 off", name: name.clone(), source }),
+        Err(SysctlError::Refused(e) | SysctlError::ReadOnly(e)) if e.kind() == io::ErrorKind::NotFound => {
+            Ok(())
+        }
+        Err(SysctlError::ReadOnly(source)) => Err(TapError::ReadOnlySysctl { name, source }),
+        Err(SysctlError::Refused(source)) => {
+            Err(TapError::Refused { operation: "turn IPv6 off", name, source })
+        }
     }
 }
 
@@ -191,10 +200,14 @@ mod tests {
     #[test]
     fn a_read_only_proc_sys_is_told_with_its_remedy() {
         let name: IfName = "tap0".parse().unwrap();
-        let off = |errno| ipv6_is_off(&name, Err(io::Error::from_raw_os_error(errno)));
-        let text = off(libc::EROFS).unwrap_err().to_string();
+        let off = |why: fn(io::Error) -> SysctlError, errno| {
+            ipv6_is_off(&name, Err(why(io::Error::from_raw_os_error(errno))))
+        };
+        let text = off(SysctlError::ReadOnly, libc::EPERM).unwrap_err().to_string();
         assert!(text.contains("tap tap0") && text.contains("mount /proc/sys writable"), "{text}");
-        assert_eq!(off(libc::EACCES).unwrap_err().to_string(), "turn IPv6 off for tap tap0");
-        assert!(off(libc::ENOENT).is_ok());
+        let refused = off(SysctlError::Refused, libc::EACCES).unwrap_err().to_string();
+        assert_eq!(refused, "turn IPv6 off for tap tap0");
+        assert!(off(SysctlError::Refused, libc::ENOENT).is_ok());
+        assert!(off(SysctlError::ReadOnly, libc::ENOENT).is_ok());
     }
 }

@@ -186,6 +186,23 @@ impl System {
         }
     }
 
+    /// Has a client that would not do it by itself take DHCPv4 messages as large as its link does, when it starts.
+    pub fn take_whole_frames(&self) -> Result<()> {
+        match self.client {
+            Client::Dhclient => dhclient::take_whole_frames(self),
+            // The one has 576 bytes built in, the others tell their link's size.
+            Client::Udhcpc | Client::Dhcpcd | Client::Networkd => Ok(()),
+        }
+    }
+
+    /// The client's record of its DHCPv4 leases, in its own words.
+    pub fn leases(&self) -> Result<String> {
+        match self.client {
+            Client::Dhclient => dhclient::leases(self),
+            other => bail!("nobody has looked for the record of {other}"),
+        }
+    }
+
     /// What the guest's resolver was told.
     pub fn resolver(&self) -> Result<Resolver> {
         match self.client {

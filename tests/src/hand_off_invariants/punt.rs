@@ -16,7 +16,7 @@ use netagent::{
         ids::{MacAddr, NetnsId, PortId},
         pod::{Dns, Route},
     },
-    dhcp::{Dialogue, Inbox, Outlet, Punt, Served, Service, Tap},
+    dhcp::{Dialogue, Inbox, Outlet, Punt, Served, Service, Tap, Words},
 };
 use netagent_common::maps::{MAX_PORTS, PuntKind, Punted};
 
@@ -132,8 +132,8 @@ impl Notes {
 }
 
 impl Outlet for Notes {
-    fn send(&self, tap: &Arc<Tap>, frames: Vec<Vec<u8>>) -> bool {
-        let frames = frames.into_iter().map(|frame| (tap.port.clone(), frame));
+    fn send(&self, tap: &Arc<Tap>, words: Words) -> bool {
+        let frames = words.frames.into_iter().map(|frame| (tap.port.clone(), frame));
         self.sent.lock().unwrap_or_else(PoisonError::into_inner).extend(frames);
         true
     }
@@ -179,5 +179,6 @@ fn served(slot: u32) -> Served {
                 .map(|(at, link_local)| Router { link_local, default: at == 0, routes: Vec::new() })
                 .collect(),
         },
+        gone: Vec::new(),
     }
 }

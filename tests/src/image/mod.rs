@@ -7,6 +7,7 @@ mod elf;
 mod kernel;
 mod kernels;
 mod payload;
+pub mod programs;
 mod root;
 mod suites;
 mod uml;

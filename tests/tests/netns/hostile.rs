@@ -37,9 +37,18 @@ fn frame(mac: [u8; 6], payload: &[u8]) -> Vec<u8> {
     frame
 }
 
-fn mac(text: &str) -> [u8; 6] {
+pub(crate) fn mac(text: &str) -> [u8; 6] {
     let bytes: Vec<u8> = text.split(':').map(|byte| u8::from_str_radix(byte, 16).unwrap()).collect();
     bytes.try_into().unwrap()
+}
+
+/// More of a guest's questions at once than its share. The guest lasts as long as the tap that is returned.
+pub(crate) fn storm(scene: &Scene, mac: [u8; 6]) -> Tap {
+    let tap = Tap::open(scene.pod(), TAP, TapSpec::default()).unwrap();
+    for transaction in 0..DISCOVERS as u32 {
+        tap.send(&frame(mac, &discover(mac, transaction))).unwrap();
+    }
+    tap
 }
 
 /// Packets that left the port: before the guest sends any, the questions of the self-test.
@@ -67,10 +76,7 @@ fn a_storm_of_dhcp_stays_in_its_own_port() {
     let mac = mac(&scene.topology.pod_mac().unwrap());
     let pid = scene.agent.pid();
 
-    let tap = Tap::open(scene.pod(), TAP, TapSpec::default()).unwrap();
-    for transaction in 0..DISCOVERS as u32 {
-        tap.send(&frame(mac, &discover(mac, transaction))).unwrap();
-    }
+    let tap = storm(&scene, mac);
     // While the storm's answers are on their way, the neighbour gets its lease.
     let guest = scene::guest(&scene.agent, &neighbour).unwrap();
     assert!(is_pods(lease(&guest, DhcpClient::Udhcpc).unwrap().address));

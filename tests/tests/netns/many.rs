@@ -46,8 +46,8 @@ fn ports_that_come_and_go_at_once_do_not_meet() {
     for (pod, asked) in pods.iter().zip(asked).skip(2) {
         let port = scene::show(&agent, pod).unwrap();
         let mut messages = port["dhcp"]["messages"].as_object().unwrap().clone();
-        // They go out unasked, and there may be nobody yet to hear them.
-        messages.retain(|said, _| said != "advertisement" && said != "answer lost");
+        // They go out unasked; that there is nobody yet to hear them is no fault.
+        messages.retain(|said, _| said != "advertisement");
         assert!(messages.is_empty(), "{port}");
         assert_eq!(number(&port, "/counters/from_vm/packets").unwrap(), asked, "{port}");
     }

@@ -1,15 +1,21 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! Whom the guest routes to: the pod's IPv6 gateways by the link-local addresses for which they answer.
 
+use anyhow::Context as _;
 use netagent_tests::{
     agent::Agent,
     ethtool,
     netns::Netns,
+    poll,
+    stand_in::GUEST_LINK,
     topology::{GATEWAY6, HOST_LINK, Layout, POD_LINK, Pod},
 };
 use serde_json::{Value, json};
 
-use crate::{require_netns, scene::Scene};
+use crate::{
+    require_netns,
+    scene::{SOON, Scene},
+};
 
 fn pod(layout: Layout) -> Pod {
     Pod { layout, ..Pod::default() }
@@ -152,4 +158,41 @@ fn a_link_local_gateway_is_the_router_and_a_pod_without_one_has_none() {
     let scene = Scene::with(Pod { ipv6: false, ..Pod::default() }, Agent::builder()).unwrap();
     let port = scene.attach(&[]).unwrap();
     assert_eq!((routers(&port), warnings(&port)), (&json!([]), Vec::new()));
+}
+
+#[test]
+#[ignore = "needs root: cargo xtask test netns"]
+fn a_router_that_went_while_the_agent_was_away_is_taken_back() {
+    require_netns!();
+    let mut scene = Scene::with(pod(Layout::LinkLocalGateway), Agent::builder()).unwrap();
+    scene.attach(&[]).unwrap();
+    let guest = scene.guest().unwrap();
+    guest.guest.sysctl(&format!("ipv6/conf/{GUEST_LINK}/accept_ra"), "2").unwrap();
+    let wait_gateways = |wanted: &[&str]| {
+        let mut last = Vec::new();
+        let what = format!("the guest to be routed by {wanted:?} alone");
+        poll::try_until(&what, SOON, || {
+            let routes = guest.guest.ip_json(&format!("-6 route show default dev {GUEST_LINK}"))?;
+            let routes = routes.as_array().context("no list of routes")?.clone();
+            // Several routers of one destination are one route.
+            let hops = |route: &Value| match route["nexthops"].as_array() {
+                Some(hops) => hops.clone(),
+                None => vec![route.clone()],
+            };
+            last = routes
+                .iter()
+                .flat_map(hops)
+                .filter_map(|h| Some(h["gateway"].as_str()?.to_owned()))
+                .collect();
+            Ok((last == wanted).then_some(()))
+        })
+        .unwrap_or_else(|error| panic!("{error:#}: it has {last:?}"));
+    };
+    wait_gateways(&["fe80::1"]);
+
+    scene.agent.kill9().unwrap();
+    scene.node().ip(&format!("address add fe80::2/64 dev {HOST_LINK} nodad")).unwrap();
+    scene.pod().ip(&format!("-6 route replace default via fe80::2 dev {POD_LINK}")).unwrap();
+    scene.agent.start().unwrap();
+    wait_gateways(&["fe80::2"]);
 }

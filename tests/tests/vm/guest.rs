@@ -28,7 +28,7 @@ fn leases_and_moves_traffic(setup: &Setup, tier: &str, hook: &str) {
         (Some(tier), Some(hook))
     );
 
-    assert_eq!(rig.lease.address, POD4);
+    assert_eq!(rig.lease.as_ref().unwrap().address, POD4);
     assert_eq!(port["dhcp"]["last"], "request -> ack");
 
     // Beyond the pod's own subnet, so the default route that the lease gave is in use.
@@ -55,7 +55,7 @@ fn leases_and_moves_traffic(setup: &Setup, tier: &str, hook: &str) {
 #[test]
 #[ignore = "needs root and QEMU: cargo xtask test vm"]
 fn udhcpc_through_peer_on_tcx() {
-    let setup = Setup { agent: &[], attach: &["--tier", "peer"], client: DhcpClient::Udhcpc, queues: 1 };
+    let setup = Setup { attach: &["--tier", "peer"], ..Setup::default() };
     leases_and_moves_traffic(&setup, "peer", "tcx");
 }
 
@@ -64,9 +64,9 @@ fn udhcpc_through_peer_on_tcx() {
 fn dhclient_through_plain_on_clsact_with_two_queues() {
     let setup = Setup {
         agent: &["--without", "tcx", "--without", "redirect-peer"],
-        attach: &[],
         client: DhcpClient::Dhclient,
         queues: 2,
+        ..Setup::default()
     };
     leases_and_moves_traffic(&setup, "plain", "clsact");
 }
@@ -74,8 +74,7 @@ fn dhclient_through_plain_on_clsact_with_two_queues() {
 #[test]
 #[ignore = "needs root and QEMU: cargo xtask test vm"]
 fn a_killed_agent_costs_the_guest_no_packet() {
-    let setup = Setup { agent: &[], attach: &[], client: DhcpClient::Udhcpc, queues: 1 };
-    let mut rig = Rig::up(&setup);
+    let mut rig = Rig::up(&Setup::default());
     let flood = rig.flood();
     returned(&flood, 300);
     let before = count(&rig, "from_vm");
@@ -94,8 +93,7 @@ fn a_killed_agent_costs_the_guest_no_packet() {
 #[test]
 #[ignore = "needs root and QEMU: cargo xtask test vm"]
 fn a_guest_that_takes_another_identity_reaches_nobody() {
-    let setup = Setup { agent: &[], attach: &[], client: DhcpClient::Udhcpc, queues: 1 };
-    let rig = Rig::up(&setup);
+    let rig = Rig::up(&Setup::default());
     let unreachable = |why: &str| {
         let (code, output) = rig.guest.sh(&format!("ping -c 2 -W 1 {GATEWAY4}"), PATIENCE).unwrap();
         assert_ne!(code, 0, "{why}: {output}");

@@ -6,7 +6,6 @@ use std::net::IpAddr;
 use netagent_tests::{
     exchange,
     iperf::Iperf,
-    lease::DhcpClient,
     topology::{GATEWAY6, POD4, POD6},
 };
 
@@ -28,7 +27,7 @@ fn offloads_on_and_off_through_plain() {
 }
 
 fn offloads_on_and_off(attach: &'static [&'static str]) {
-    let rig = Rig::up(&Setup { agent: &[], attach, client: DhcpClient::Udhcpc, queues: 1 });
+    let rig = Rig::up(&Setup { attach, ..Setup::default() });
     for command in [
         format!("/bin/ip -6 address replace {POD6}/128 dev eth0 nodad"),
         format!("/bin/ip -6 route replace {GATEWAY6}/128 dev eth0"),

@@ -22,25 +22,34 @@ pub(crate) const PATIENCE: Duration = Duration::from_secs(120);
 pub(crate) struct Setup {
     pub(crate) agent: &'static [&'static str],
     pub(crate) attach: &'static [&'static str],
+    pub(crate) pod: Pod,
+    /// Who asks for the lease of a pod that has IPv4.
     pub(crate) client: DhcpClient,
     pub(crate) queues: u16,
+}
+
+impl Default for Setup {
+    fn default() -> Self {
+        Self { agent: &[], attach: &[], pod: Pod::default(), client: DhcpClient::Udhcpc, queues: 1 }
+    }
 }
 
 /// Everything that runs, in the order in which it ends.
 pub(crate) struct Rig {
     pub(crate) guest: Guest,
-    pub(crate) lease: Lease,
+    /// Of IPv4, in a pod that has it.
+    pub(crate) lease: Option<Lease>,
     pub(crate) agent: Agent,
     pub(crate) topology: Topology,
     id: String,
 }
 
 impl Rig {
-    /// Boots the guest and waits for its lease.
+    /// Boots the guest and waits for its IPv4 lease, where it gets one.
     pub(crate) fn up(setup: &Setup) -> Self {
         netagent_tests::require!(Need::Root, Need::Tun, Need::BpfFs, Need::Qemu, Need::Agent);
         let image = Image::ensure(&|_| ()).unwrap();
-        let topology = Pod::default().build().unwrap();
+        let topology = setup.pod.clone().build().unwrap();
         let mut builder = Agent::builder();
         for arg in setup.agent {
             builder = builder.arg(*arg);
@@ -54,10 +63,10 @@ impl Rig {
         args.extend(setup.attach);
         let port = agent.json(&args).unwrap();
         let mut spec = GuestSpec::new("tap0", &topology.pod_mac().unwrap());
-        spec.dhcp = Some(setup.client);
+        spec.dhcp = setup.pod.ipv4.then_some(setup.client);
         spec.queues = setup.queues;
         let guest = Guest::boot(&image, &topology.pod, &spec).unwrap();
-        let (lease, _) = guest.wait_lease(PATIENCE).unwrap();
+        let lease = spec.dhcp.map(|_| guest.wait_lease(PATIENCE).unwrap().0);
         guest.wait_ready(PATIENCE).unwrap();
         let id = port["id"].as_str().unwrap().to_owned();
         Self { guest, lease, agent, topology, id }

@@ -147,8 +147,8 @@ pub(crate) const REQUIREMENTS: [Requirement; 22] = [
     row("iperf3", "traffic", &[Netns, Vm, Demo], Program("iperf3"), Packages(&["iperf3"])),
     row(
         "strip",
-        "makes programs small enough for an initramfs",
-        &[Matrix],
+        "makes programs small enough for an initramfs and an image",
+        &[Matrix, Netns],
         Program("strip"),
         Packages(&["binutils"]),
     ),
@@ -158,8 +158,8 @@ pub(crate) const REQUIREMENTS: [Requirement; 22] = [
     row("xz", "unpacks kernel modules", &[Vm, Demo], Program("xz"), Packages(&["xz-utils"])),
     row(
         "apt lists",
-        "the guest's kernel and programs are Debian packages",
-        &[Vm, Demo],
+        "the guest's kernel and programs, and containerd, kubectl and promtool for tests, are Debian packages",
+        &[Netns, Vm, Demo],
         Ask(apt::lists),
         PackageLists,
     ),

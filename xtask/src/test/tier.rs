@@ -13,7 +13,7 @@ use clap::ValueEnum;
 
 use super::libtest::{self, Counts};
 use crate::{
-    build,
+    build, image,
     privilege::Privilege,
     setup::{self, Need},
     workspace,
@@ -85,7 +85,11 @@ impl Tier {
                 return Ok((counts, Ending::Skipped { missing }));
             }
         };
-        let others = if self == Self::Netns { build::other_agents()?.to_vec() } else { Vec::new() };
+        let mut others = Vec::new();
+        if self == Self::Netns {
+            others.extend(build::other_agents()?);
+            others.push(("NETAGENT_IMAGE", image::of(agent)?));
+        }
         privilege.warm_up().map_err(|reason| anyhow::anyhow!("tier {}: {reason}", self.name()))?;
         let kept: Vec<_> =
             ["PATH", "CI", "RUST_LOG", "RUST_BACKTRACE", "CARGO_TARGET_DIR", "XDG_CACHE_HOME", "HOME"]

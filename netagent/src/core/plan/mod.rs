@@ -4,6 +4,8 @@
 //! Order is safety: the tap comes up last and goes first, so there is no moment in which a guest can send past the
 //! programs. Steps are data: `netagent plan` prints them, `reconcile::apply` carries them out.
 
+use std::net::Ipv6Addr;
+
 use netagent_common::maps::{self, OWNS_CLSACT};
 
 use super::{
@@ -86,6 +88,8 @@ pub enum Step {
         slot: u32,
         /// What it is told.
         guest: Box<Guest>,
+        /// Routers that an earlier agent told it of, to be taken back.
+        gone: Vec<Ipv6Addr>,
     },
     /// Set the tap up.
     SetTapUp,
@@ -239,7 +243,9 @@ fn wire(desired: &DesiredPort, observed: &Observed) -> Result<Vec<Step>, Refusal
 
     // A tap made anew has another index, and the answers go out through it.
     if tap.is_none() || observed.serving.as_ref() != Some(&desired.guest) {
-        steps.push(Step::Serve { slot, guest: Box::new(desired.guest.clone()) });
+        let earlier = observed.entry.filter(|_| observed.serving.is_none());
+        let gone = earlier.map(|(_, entry)| desired.gone_routers(&entry)).unwrap_or_default();
+        steps.push(Step::Serve { slot, guest: Box::new(desired.guest.clone()), gone });
     }
     if !tap.is_some_and(|t| t.up) {
         steps.push(Step::SetTapUp);

@@ -5,7 +5,7 @@ mod ra;
 mod v4;
 mod v6;
 
-pub(super) use ra::ra;
+pub(super) use ra::{gone_router, ra};
 pub(super) use v4::v4;
 pub(super) use v6::v6;
 

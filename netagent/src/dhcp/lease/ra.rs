@@ -46,6 +46,24 @@ pub(in crate::dhcp) fn ra(guest: &Guest, lease_time: Duration) -> Vec<Advert> {
     guest.routers.iter().map(advert).collect()
 }
 
+/// What a router said of which no more is known than that it is gone: enough for its default route to be taken back.
+pub(in crate::dhcp) fn gone_router(guest: &Guest, router: Ipv6Addr) -> Advert {
+    Advert {
+        client: guest.mac,
+        server_mac: SERVER_MAC,
+        router,
+        router_lifetime: 0,
+        managed: true,
+        other: true,
+        mtu: guest.mtu,
+        lifetime: 0,
+        prefixes: Vec::new(),
+        routes: Vec::new(),
+        dns: Vec::new(),
+        search: Vec::new(),
+    }
+}
+
 /// What the guest reaches without a router, each once. Single hosts, which are gateways most of all, only where no default
 /// router leads to them: dhcpcd 9.4 takes a prefix of 128 bits for an address of its own.
 fn on_link(guest: &Guest) -> Vec<Ipv6Net> {

@@ -10,7 +10,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use tracing::{debug, error, info};
+use tracing::{debug, error, field, info};
 
 use super::{announce::Announcements, contain::Defect, exchange::Exchange};
 use crate::core::ids::PortId;
@@ -109,9 +109,12 @@ impl Mention {
             // Debug: the words may be the guest's.
             error!(%port, defect = ?words, "a frame of this guest met a defect of netagent; it was dropped");
         }
+        // What there is not is no field.
+        let address = address.map(field::display);
+        let left_out = (!left_out.is_empty()).then(|| field::debug(left_out));
         match told {
-            Some(unmentioned) => info!(%port, %said, ?address, ?left_out, unmentioned, "guest spoke"),
-            None => debug!(%port, %said, ?address, ?left_out, "guest spoke"),
+            Some(unmentioned) => info!(%port, %said, address, left_out, unmentioned, "guest spoke"),
+            None => debug!(%port, %said, address, left_out, "guest spoke"),
         }
     }
 }

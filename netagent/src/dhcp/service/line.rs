@@ -20,7 +20,7 @@ use tracing::debug;
 
 use super::{
     crew::{Crew, Strength},
-    outlet::{Outlet, Tap},
+    outlet::{Outlet, Tap, Words},
 };
 use crate::sys::{
     netns::{Netns, NetnsError, Traveller},
@@ -45,8 +45,8 @@ const MOST_OPEN: usize = netagent_common::maps::MAX_PORTS as usize;
 pub(super) enum Line {
     #[default]
     Closed,
-    /// With the answers that go out when it is open.
-    Opening(Vec<Vec<Vec<u8>>>),
+    /// With what goes out when it is open.
+    Opening(Vec<Words>),
     Open {
         socket: PacketSocket,
         used: Instant,
@@ -99,20 +99,20 @@ impl Lines {
 }
 
 impl Outlet for Lines {
-    fn send(&self, tap: &Arc<Tap>, frames: Vec<Vec<u8>>) -> bool {
+    fn send(&self, tap: &Arc<Tap>, words: Words) -> bool {
         match &mut *tap.line() {
             Line::Open { socket, used } => {
                 *used = Instant::now();
-                put(tap, socket, &frames);
+                put(tap, socket, &words);
                 return true;
             }
             Line::Left => return true,
             Line::Opening(waiting) if waiting.len() >= WAITING => return false,
             Line::Opening(waiting) => {
-                waiting.push(frames);
+                waiting.push(words);
                 return true;
             }
-            closed @ Line::Closed => *closed = Line::Opening(vec![frames]),
+            closed @ Line::Closed => *closed = Line::Opening(vec![words]),
         }
         self.openers.put(Arc::clone(tap));
         // For the case that all who open are stuck.
@@ -144,13 +144,13 @@ impl Shared {
         let mut line = tap.line();
         let socket = match (&mut *line, opened) {
             (Line::Opening(waiting), Ok(socket)) => {
-                for frames in waiting {
-                    put(tap, &socket, frames);
+                for words in waiting {
+                    put(tap, &socket, words);
                 }
                 socket
             }
             (Line::Opening(waiting), Err(error)) => {
-                tap.lost(waiting.len());
+                tap.lost(waiting.iter().filter(|words| words.asked).count());
                 *line = Line::Closed;
                 let error = format!("{:#}", anyhow::Error::from(error));
                 debug!(port = %tap.port, error, "answers lost");
@@ -223,12 +223,12 @@ fn open(traveller: &Traveller, tap: &Tap) -> Result<PacketSocket, SendError> {
     PacketSocket::open().map_err(SendError::Socket)
 }
 
-fn put(tap: &Tap, socket: &PacketSocket, frames: &[Vec<u8>]) {
-    for frame in frames {
+fn put(tap: &Tap, socket: &PacketSocket, words: &Words) {
+    for frame in &words.frames {
         match socket.send(tap.ifindex, frame) {
             Ok(()) => {}
-            // Nobody listens: what a guest is told unasked may come too early.
-            Err(e) if e.kind() == io::ErrorKind::NetworkDown => {}
+            // A tap that is down, or (ENOBUFS) that nobody has open or reads from.
+            Err(error) if !words.asked => debug!(port = %tap.port, %error, "nobody hears"),
             Err(error) => {
                 tap.lost(1);
                 debug!(port = %tap.port, %error, "answer lost");

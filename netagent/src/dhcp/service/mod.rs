@@ -28,7 +28,7 @@ use std::{
 pub use dialogue::Dialogue;
 pub use inbox::{Inbox, Punt};
 pub use label::message_and_outcome;
-pub use outlet::{Outlet, Tap};
+pub use outlet::{Outlet, Tap, Words};
 pub use served::Served;
 use tokio::sync::Notify;
 use tracing::warn;
@@ -41,7 +41,7 @@ use self::{
     served::{Entry, Ports},
     voice::Voice,
 };
-use super::v4;
+use super::{lease, v4};
 use crate::core::ids::PortId;
 use netagent_common::maps::PuntKind;
 
@@ -97,7 +97,8 @@ impl Service {
                 if let Some(other) = other {
                     self.outlet.leave(&other.tap);
                 }
-                (Vec::new(), Voice::default(), Talk::new(now), None)
+                let gone = served.gone.iter().map(|router| lease::gone_router(&served.guest, *router));
+                (gone.collect(), Voice::default(), Talk::new(now), None)
             }
         };
         let tap = tap.unwrap_or_else(|| Arc::new(Tap::new(&served, talk.lost())));
@@ -193,8 +194,11 @@ impl Service {
             // Sooner, as a rule, than it would have been.
             self.wake.notify_one();
             exchange = Exchange::unserved("router_solicitation put off");
-        } else if !self.outlet.send(tap, std::mem::take(&mut exchange.frames)) {
-            exchange = Exchange::unserved(BUSY);
+        } else {
+            let frames = std::mem::take(&mut exchange.frames);
+            if !self.outlet.send(tap, Words { frames, asked: true }) {
+                exchange = Exchange::unserved(BUSY);
+            }
         }
         talk.note(&served.port, exchange, now)
     }
@@ -242,7 +246,8 @@ impl Service {
     ) -> Option<Mention> {
         match contain(|| voice::frames(words)) {
             Ok(frames) => {
-                talk.count(if self.outlet.send(tap, frames) { "advertisement" } else { BUSY });
+                let sent = self.outlet.send(tap, Words { frames, asked: false });
+                talk.count(if sent { "advertisement" } else { BUSY });
                 None
             }
             Err(defect) => Some(talk.note_defect(&tap.port, defect, now)),

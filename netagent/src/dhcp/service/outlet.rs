@@ -50,10 +50,19 @@ impl Tap {
     }
 }
 
+/// What a guest is to hear.
+#[derive(Debug)]
+pub struct Words {
+    /// Ethernet frames, in this order.
+    pub frames: Vec<Vec<u8>>,
+    /// Whether it asked. What it did not ask for may find nobody at the tap: the guest is not up yet, or stopped.
+    pub asked: bool,
+}
+
 /// Sends to taps. Nothing here waits.
 pub trait Outlet: Send + Sync + fmt::Debug {
-    /// Sends the frames of one answer; `false` when so many of this tap are on their way that there is no room.
-    fn send(&self, tap: &Arc<Tap>, frames: Vec<Vec<u8>>) -> bool;
+    /// Sends; `false` when so much for this tap is on its way that there is no room.
+    fn send(&self, tap: &Arc<Tap>, words: Words) -> bool;
 
     /// Nothing is sent to this tap any more.
     fn leave(&self, tap: &Tap) {

@@ -3,6 +3,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
+    net::Ipv6Addr,
     path::PathBuf,
     sync::Arc,
     time::Instant,
@@ -27,6 +28,8 @@ pub struct Served {
     pub tap_ifindex: u32,
     /// What the guest is told.
     pub guest: Guest,
+    /// Routers that an earlier agent told it of, to be taken back.
+    pub gone: Vec<Ipv6Addr>,
 }
 
 /// A port that is served.

@@ -33,11 +33,11 @@ struct Notes {
 }
 
 impl Outlet for Notes {
-    fn send(&self, tap: &Arc<Tap>, frames: Vec<Vec<u8>>) -> bool {
+    fn send(&self, tap: &Arc<Tap>, words: Words) -> bool {
         if self.full.load(Ordering::Relaxed) {
             return false;
         }
-        self.sent.lock().unwrap().extend(frames.into_iter().map(|frame| (tap.ifindex, frame)));
+        self.sent.lock().unwrap().extend(words.frames.into_iter().map(|frame| (tap.ifindex, frame)));
         true
     }
 }
@@ -98,6 +98,7 @@ fn served(port: &str, tap_ifindex: u32, guest: Guest) -> Served {
         netns_id: NetnsId { dev: 0, ino: 0 },
         tap_ifindex,
         guest,
+        gone: Vec::new(),
     }
 }
 
@@ -301,6 +302,24 @@ fn what_routers_say_no_more_is_taken_back_at_once() {
 }
 
 #[test]
+fn a_router_of_before_the_agent_is_taken_back_once() {
+    let (notes, service) = Notes::service();
+    let said = |router: &str, lifetime| (router.to_owned(), lifetime);
+    let of_before = |gone: &[&str], guest| Served {
+        gone: gone.iter().map(|router| router.parse().unwrap()).collect(),
+        ..served("7-eth0", 70, guest)
+    };
+    service.serve(0, of_before(&["fe80::9"], routed(&["fe80::1"])));
+    assert_eq!(notes.advertised(), [said("fe80::9", 0), said("fe80::1", 3600)]);
+    // Of a port that is served already more is known.
+    service.serve(0, of_before(&["fe80::8"], routed(&["fe80::1"])));
+    assert_eq!(notes.advertised(), []);
+    // A pod that lost its IPv6 meanwhile.
+    service.serve(1, Served { tap_ifindex: 80, ..of_before(&["fe80::9"], guest()) });
+    assert_eq!(notes.advertised(), [said("fe80::9", 0)]);
+}
+
+#[test]
 fn what_is_only_new_is_said_as_soon_as_may_be() {
     let (notes, service) = Notes::service();
     let now = Instant::now();
@@ -360,4 +379,22 @@ fn answers_that_do_not_get_there_are_counted() {
         std::thread::yield_now();
     }
     assert_eq!(count(&service, 0, "discover -> offer"), 1);
+}
+
+#[test]
+fn what_nobody_asked_for_is_no_answer_that_is_lost() {
+    let service = Service::new(LEASE);
+    let mut dual = routed(&["fe80::1"]);
+    dual.addresses.extend(guest().addresses);
+    service.serve(0, served("7-eth0", 1, dual));
+    assert!(service.advertise(Instant::now() + SECOND).is_some());
+    // Both go the same way, in this order.
+    service.take(&message(0, DISCOVER));
+    assert_eq!(count(&service, 0, "advertisement"), 1);
+    let started = Instant::now();
+    while count(&service, 0, "answer lost") < 1 {
+        assert!(started.elapsed() < Duration::from_secs(10), "{:?}", service.dialogue(0));
+        std::thread::yield_now();
+    }
+    assert_eq!(count(&service, 0, "answer lost"), 1);
 }

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! The option fields of a DHCP message: a tolerant reader and a writer (RFC 2131, 4.1; RFC 3396).
 
+use super::routes;
+
 pub(super) const SUBNET_MASK: u8 = 1;
 pub(super) const ROUTER: u8 = 3;
 pub(super) const DNS_SERVERS: u8 = 6;
@@ -92,16 +94,31 @@ impl<'a> Iterator for Walk<'a> {
 /// Appends an option, in as many parts of at most 255 bytes as it takes (RFC 3396). Without a value it appends
 /// nothing: a zero-length option means nothing to a client, or breaks it.
 pub(super) fn put(out: &mut Vec<u8>, code: u8, value: &[u8]) {
-    for part in value.chunks(MAX_VALUE) {
+    for part in parts(code, value) {
         // At most `MAX_VALUE`, so nothing is cut off.
         out.extend([code, part.len() as u8]);
         out.extend(part);
     }
 }
 
-/// How many bytes [`put`] appends for a value of this length.
-pub(super) fn put_len(value: usize) -> usize {
-    value.saturating_add(value.div_ceil(MAX_VALUE).saturating_mul(2))
+/// How many bytes [`put`] appends.
+pub(super) fn put_len(code: u8, value: &[u8]) -> usize {
+    value.len().saturating_add(parts(code, value).count().saturating_mul(2))
+}
+
+/// Routes stay whole: any byte will do for a client that puts the parts together, but systemd-networkd reads each by
+/// itself, and its routes would end with the first part.
+fn parts(code: u8, value: &[u8]) -> impl Iterator<Item = &[u8]> {
+    let mut rest = value;
+    std::iter::from_fn(move || {
+        let len = match code {
+            CLASSLESS_ROUTES | MS_CLASSLESS_ROUTES => routes::whole_within(rest, MAX_VALUE),
+            _ => MAX_VALUE,
+        };
+        let (part, after) = rest.split_at_checked(len).unwrap_or((rest, &[]));
+        rest = after;
+        (!part.is_empty()).then_some(part)
+    })
 }
 
 #[cfg(test)]
@@ -145,11 +162,24 @@ mod tests {
     fn long_values_are_split_and_come_back() {
         for len in [0usize, 1, 255, 256, 510, 600] {
             let value: Vec<u8> = (0..len).map(|i| i as u8).collect();
-            let mut out = Vec::new();
-            put(&mut out, CLASSLESS_ROUTES, &value);
-            assert_eq!(out.len(), put_len(len), "{len}");
-            let back = Options::new(&out, &[], &[]).get(CLASSLESS_ROUTES);
-            assert_eq!(back, (len > 0).then_some(value), "{len}");
+            for code in [DOMAIN_SEARCH, CLASSLESS_ROUTES] {
+                let mut out = Vec::new();
+                put(&mut out, code, &value);
+                assert_eq!(out.len(), put_len(code, &value), "{len}");
+                let back = Options::new(&out, &[], &[]).get(code);
+                assert_eq!(back, (len > 0).then(|| value.clone()), "{len}");
+            }
         }
+    }
+
+    #[test]
+    fn each_part_of_many_routes_is_routes() {
+        // 9 bytes each: 28 have a place in one part.
+        let value: Vec<u8> = (0..60).flat_map(|n| [32, 192, 0, 2, n, 10, 0, 0, 1]).collect();
+        for code in [CLASSLESS_ROUTES, MS_CLASSLESS_ROUTES] {
+            let lens: Vec<usize> = parts(code, &value).map(<[u8]>::len).collect();
+            assert_eq!(lens, [252, 252, 36]);
+        }
+        assert_eq!(parts(DOMAIN_SEARCH, &value).map(<[u8]>::len).collect::<Vec<_>>(), [255, 255, 30]);
     }
 }

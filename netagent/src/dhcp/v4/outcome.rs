@@ -65,7 +65,7 @@ pub enum Silence {
     Fragment,
     /// The UDP length contradicts the IPv4 length.
     BadUdp,
-    /// Sent to an address that is neither the server's nor 255.255.255.255.
+    /// Sent to an address that is neither the server's nor 255.255.255.255, and no renewal.
     OtherDestination,
     /// Not a BOOTP request of an Ethernet client with the DHCP cookie, or of a length no client sends.
     BadBootp,

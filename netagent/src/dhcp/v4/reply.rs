@@ -80,7 +80,7 @@ pub(super) fn grant(
     put(&mut options, options::SUBNET_MASK, &lease.address.netmask().octets());
     let client_id = request.client_id()?.unwrap_or_default();
 
-    let taken = options.len().saturating_add(put_len(client_id.len())).saturating_add(1);
+    let taken = options.len().saturating_add(put_len(options::CLIENT_ID, &client_id)).saturating_add(1);
     let chosen = choose(lease, request);
     let (kept, left_out) = fit(lease, &chosen, option_space(lease, request).saturating_sub(taken));
     for (code, value) in chosen.iter().filter(|(code, _)| kept.contains(code)) {
@@ -151,7 +151,7 @@ fn fit(lease: &Lease, chosen: &[(u8, Vec<u8>)], mut space: usize) -> (Vec<u8>, V
     let ours = BY_IMPORTANCE.into_iter().filter(|code| private().all(|own| own != *code));
     for code in ours.chain(private()) {
         let Some((_, value)) = chosen.iter().find(|(known, _)| *known == code) else { continue };
-        match space.checked_sub(put_len(value.len())) {
+        match space.checked_sub(put_len(code, value)) {
             Some(rest) => {
                 space = rest;
                 kept.push(code);

@@ -63,6 +63,21 @@ pub(super) fn encode(routes: &[Route]) -> Vec<u8> {
     out
 }
 
+/// Of a value of option 121, the bytes of as many whole routes as have a place in `space`; all of `space` when the first has
+/// none.
+pub(super) fn whole_within(value: &[u8], space: usize) -> usize {
+    let mut end = 0usize;
+    while let Some(bits) = value.get(end) {
+        // Prefix length, significant octets, gateway.
+        let next = end.saturating_add(usize::from(*bits).div_ceil(8)).saturating_add(5);
+        if next > space {
+            break;
+        }
+        end = next;
+    }
+    if end == 0 { space } else { end }
+}
+
 fn is_default(route: &Route) -> bool {
     route.destination.prefix_len() == 0
 }

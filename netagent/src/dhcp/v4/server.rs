@@ -24,14 +24,17 @@ pub fn answer(lease: &Lease, frame: &[u8]) -> Outcome {
 
 fn decide(lease: &Lease, frame: &[u8]) -> Result<Outcome, Silence> {
     let datagram = frame::parse(frame)?;
-    if datagram.destination != Ipv4Addr::BROADCAST && datagram.destination != lease.server_id {
-        return Err(Silence::OtherDestination);
-    }
     let request = Request::parse(datagram.payload)?;
     if request.chaddr != lease.client {
         return Err(Silence::OtherClient);
     }
     let to = request.message_type()?;
+    // The guest has its lease from no other server: the one it renews with was this one, by the gateway that the pod had
+    // when it was given.
+    let ours = [Ipv4Addr::BROADCAST, lease.server_id].contains(&datagram.destination);
+    if !ours && !renews(&request, to)? {
+        return Err(Silence::OtherDestination);
+    }
     match to {
         MessageType::Discover => answer_with(lease, &request, to, MessageType::Offer, None),
         MessageType::Request => {
@@ -54,6 +57,12 @@ fn decide(lease: &Lease, frame: &[u8]) -> Result<Outcome, Silence> {
         }
         MessageType::Offer | MessageType::Ack | MessageType::Nak => Err(Silence::UnexpectedType),
     }
+}
+
+/// RENEWING (RFC 2131, table 4): the one state in which a message names a server by its destination alone.
+fn renews(request: &Request<'_>, to: MessageType) -> Result<bool, Silence> {
+    let names_neither = request.server_id()?.is_none() && request.requested_address()?.is_none();
+    Ok(to == MessageType::Request && names_neither && held(request).is_some())
 }
 
 fn for_this_server(lease: &Lease, request: &Request<'_>) -> Result<(), Silence> {

@@ -3,19 +3,17 @@
 
 use std::{collections::BTreeSet, net::Ipv6Addr, path::Path};
 
-use anyhow::{Context as _, Result};
+use anyhow::Result;
+use etherparse::{IpNumber, PacketBuilder};
 use netagent_tests::{
     agent::Agent,
-    capture::Capture,
     dialogue::Message,
-    packet_socket::PacketSocket,
-    poll,
-    stand_in::GUEST_LINK,
-    topology::{GATEWAY4, POD4, POD6, Pod},
+    topology::{GATEWAY4, GATEWAY6, POD4, POD6, Pod},
     tshark,
 };
 
-use crate::scene::{SOON, Scene};
+use super::wire::{Wire, bytes};
+use crate::{scene::Scene, wired::is_too_big};
 
 /// What the agent says.
 const ANSWERS: &str = "eth.src == 02:6e:61:00:00:01";
@@ -37,88 +35,26 @@ const TOLD: [&str; 14] = [
     "3600",
 ];
 
-struct Wire {
-    socket: PacketSocket,
-    capture: Capture,
-    mac: [u8; 6],
-    /// Of the last request.
-    number: u8,
+/// So many that option 121 has two parts, of 9 bytes a route.
+const ROUTES: u8 = 32;
+const ROUTES6: u8 = 4;
+
+/// Long names with nothing in common: option 119 has two parts.
+fn domains() -> Vec<String> {
+    (0..7).map(|n| format!("a-rather-long-name-{n}.of-a-zone-{n}.example{n}")).collect()
 }
 
-impl Wire {
-    /// Sends a frame and waits for one more answer of a kind.
-    fn ask(&self, frame: &[u8], answer: Message) -> Result<()> {
-        let count = || -> Result<usize> {
-            let frames = self.capture.frames()?;
-            Ok(frames.iter().filter(|frame| Message::of_frame(frame) == Some(answer)).count())
-        };
-        let before = count()?;
-        self.socket.send(frame)?;
-        poll::try_until(&format!("{answer}"), SOON, || Ok((count()? > before).then_some(())))
-            .with_context(|| format!("as an answer to {:?}", Message::of_frame(frame)))
-    }
-
-    fn v4(&mut self, ciaddr: [u8; 4], flags: [u8; 2], options: &[&[u8]], answer: Message) -> Result<()> {
-        self.number += 1;
-        let mut message = vec![1, 1, 6, 0, 0, 0, 0, self.number, 0, 0];
-        message.extend(flags);
-        message.extend(ciaddr);
-        message.extend([0; 12]);
-        message.extend(self.mac);
-        message.resize(236, 0);
-        message.extend([0x63, 0x82, 0x53, 0x63]);
-        message.extend(options.concat());
-        message.push(255);
-        let builder =
-            etherparse::PacketBuilder::ethernet2(self.mac, [0xff; 6]).ipv4(ciaddr, [255; 4], 64).udp(68, 67);
-        let mut frame = Vec::with_capacity(builder.size(message.len()));
-        builder.write(&mut frame, &message)?;
-        self.ask(&frame, answer)
-    }
-
-    fn v6(&mut self, kind: u8, options: &[&[u8]], answer: Message) -> Result<()> {
-        self.number += 1;
-        let mut message = vec![kind, 0, 0, self.number];
-        // Client identifier (DUID-LL), elapsed time, and all options that one can ask for.
-        message.extend([0, 1, 0, 10, 0, 3, 0, 1]);
-        message.extend(self.mac);
-        message.extend([0, 8, 0, 2, 0, 0, 0, 6, 0, 6, 0, 23, 0, 24, 0, 56]);
-        message.extend(options.concat());
-        let builder = etherparse::PacketBuilder::ethernet2(self.mac, [0x33, 0x33, 0, 1, 0, 2])
-            .ipv6(self.link_local(), Ipv6Addr::new(0xff02, 0, 0, 0, 0, 0, 1, 2).octets(), 1)
-            .udp(546, 547);
-        let mut frame = Vec::with_capacity(builder.size(message.len()));
-        builder.write(&mut frame, &message)?;
-        self.ask(&frame, answer)
-    }
-
-    fn solicit_router(&self) -> Result<()> {
-        let builder = etherparse::PacketBuilder::ethernet2(self.mac, [0x33, 0x33, 0, 0, 0, 2])
-            .ipv6(self.link_local(), Ipv6Addr::new(0xff02, 0, 0, 0, 0, 0, 0, 2).octets(), 255)
-            .icmpv6(etherparse::Icmpv6Type::Unknown { type_u8: 133, code_u8: 0, bytes5to8: [0; 4] });
-        let mut frame = Vec::with_capacity(builder.size(0));
-        builder.write(&mut frame, &[])?;
-        self.ask(&frame, Message::Advertisement)
-    }
-
-    /// EUI-64: RFC 4291, appendix A.
-    fn link_local(&self) -> [u8; 16] {
-        let [a, b, c, d, e, f] = self.mac;
-        [0xfe, 0x80, 0, 0, 0, 0, 0, 0, a ^ 2, b, c, 0xff, 0xfe, d, e, f]
-    }
+fn destination(n: u8) -> String {
+    format!("203.0.113.{}/32", n * 4)
 }
 
-/// A pod with many routes and search domains. tshark 4.0 takes each part of a split option (RFC 3396) for an option of
-/// its own, so each fits into one; splitting is for the vectors of the server.
 fn pod() -> Pod {
-    let domains: Vec<String> =
-        (0..5).map(|n| format!("a-rather-long-name-{n}.of-a-zone-{n}.example{n}")).collect();
-    let routes = (0..20).map(|n| (format!("203.0.113.{}/32", n * 4), "10.88.0.1".to_owned()));
-    let routes6 = (0..4).map(|n| (format!("2001:db8:{n}::/48"), "fd00:88::1".to_owned()));
+    let routes = (0..ROUTES).map(|n| (destination(n), GATEWAY4.to_string()));
+    let routes6 = (0..ROUTES6).map(|n| (format!("2001:db8:{n}::/48"), GATEWAY6.to_string()));
     Pod {
         resolv_conf: format!(
             "search {}\nnameserver 10.96.0.10\nnameserver 10.96.0.11\nnameserver fd00:96::10\n",
-            domains.join(" ")
+            domains().join(" ")
         ),
         routes: routes.chain(routes6).collect(),
         ..Pod::default()
@@ -187,22 +123,23 @@ fn tshark_has_no_complaint_of_any_answer() {
     let scene = Scene::with(pod(), Agent::builder()).unwrap();
     scene.attach(&TOLD).unwrap();
     let guest = scene.guest().unwrap();
-    let mac = scene.topology.pod_mac().unwrap();
-    let mac: Vec<u8> = mac.split(':').map(|byte| u8::from_str_radix(byte, 16).unwrap()).collect();
-    let mut wire = Wire {
-        socket: PacketSocket::open(&guest.guest, GUEST_LINK).unwrap(),
-        capture: Capture::start(&guest.guest, GUEST_LINK, "udp or icmp6").unwrap(),
-        mac: mac.try_into().unwrap(),
-        number: 0,
-    };
+    let mut wire = Wire::open(&guest, &scene.topology).unwrap();
     ask_v4(&mut wire).unwrap();
     ask_v6(&mut wire).unwrap();
     wire.solicit_router().unwrap();
 
+    wire.capture.stop().unwrap();
+    let kinds = [Message::OFFER, Message::ACK, Message::NAK, Message::V6(2), Message::REPLY];
+    let told = kinds.map(|kind| wire.told(kind).unwrap());
+    assert_eq!(told, [4, 4, 1, 2, 10]);
+    // Asked for once; the agent speaks unasked, too.
+    let advertisements = wire.told(Message::Advertisement).unwrap();
+    assert!(advertisements >= 1);
     let file = wire.capture.stop().unwrap();
     let (complaints, answers) = tshark::complaints(file, ANSWERS).unwrap();
     assert!(complaints.is_empty(), "{}", complaints.join("\n"));
-    assert!(answers >= 22, "only {answers} answers");
+    assert_eq!(answers, told.iter().sum::<usize>() + advertisements);
+    in_two_parts(file);
     // tshark found in them all that was asked for; what it cannot read, it would not name.
     let missing = |field: &str, wanted: &[u32]| -> Vec<u32> {
         let found = values(file, field);
@@ -215,4 +152,99 @@ fn tshark_has_no_complaint_of_any_answer() {
     assert_eq!(missing("dhcpv6.option.type", &[1, 2, 3, 5, 7, 13, 14, 23, 24, 25, 56]), [0; 0]);
     // MTU, prefix or route information, RDNSS, DNSSL.
     assert_eq!(missing("icmpv6.opt.type", &[5, 24, 25, 31]), [0; 0]);
+}
+
+/// Of the largest answers tshark has every route and every name, though the options have two parts each.
+fn in_two_parts(file: &Path) {
+    let whole = format!("{ANSWERS} && dhcp.option.dhcp == 5 && dhcp.option.type == 249");
+    let names = [
+        "dhcp.option.classless_static_route",
+        "dhcp.option.dhcp_dns_domain_search_list_fqdn",
+        "dhcp.option.type",
+    ];
+    let rows = tshark::fields(file, &whole, &names).unwrap();
+    assert_eq!(rows.len(), 3, "selecting, renewing and informing itself, with room for all");
+    for row in &rows {
+        let [routes, names, options] = <&[String; 3]>::try_from(row.as_slice()).unwrap();
+        let found: BTreeSet<&str> = routes.split(',').collect();
+        for n in 0..ROUTES {
+            let route = format!("20cb0071{:02x}0a580001", n * 4);
+            assert!(found.contains(route.as_str()), "{route} is not in {routes}");
+        }
+        assert_eq!(names.split(',').collect::<Vec<_>>(), domains());
+        for (option, parts) in [("121", 2), ("249", 2), ("119", 2)] {
+            assert_eq!(options.split(',').filter(|found| *found == option).count(), parts, "{option}");
+        }
+    }
+}
+
+/// RFC 3692: a protocol that nobody has, so that what an error quotes has no checksum of its own.
+const EXPERIMENT: IpNumber = IpNumber(253);
+
+#[test]
+#[ignore = "needs root: cargo xtask test netns"]
+fn tshark_has_no_complaint_of_errors_about_long_frames() {
+    crate::require_clients!();
+    let scene = Scene::with(Pod { mtu: 1400, ..Pod::default() }, Agent::builder()).unwrap();
+    scene.attach(&[]).unwrap();
+    let guest = scene.guest().unwrap();
+    let mut wire = Wire::open(&guest, &scene.topology).unwrap();
+    let node = bytes(&scene.topology.host_mac().unwrap()).unwrap();
+    let ethernet = || PacketBuilder::ethernet2(wire.mac, node);
+    let (mut long4, mut long6) = (Vec::new(), Vec::new());
+    let payload = [0; 1430];
+    ethernet().ipv4(POD4.octets(), GATEWAY4.octets(), 64).write(&mut long4, EXPERIMENT, &payload).unwrap();
+    ethernet().ipv6(POD6.octets(), GATEWAY6.octets(), 64).write(&mut long6, EXPERIMENT, &payload).unwrap();
+    wire.ask(&long4, "fragmentation needed", is_too_big).unwrap();
+    wire.ask(&long6, "packet too big", is_too_big).unwrap();
+
+    let file = wire.capture.stop().unwrap();
+    let errors = "icmp.type == 3 || icmpv6.type == 2";
+    let (complaints, frames) = tshark::complaints(file, errors).unwrap();
+    assert!(complaints.is_empty(), "{}", complaints.join("\n"));
+    assert_eq!(frames, 2);
+    let names = ["icmp.code", "icmp.mtu", "icmp.checksum.status", "icmpv6.code", "icmpv6.mtu"];
+    let rows = tshark::fields(file, errors, &names).unwrap();
+    assert_eq!(rows, [["4", "1400", "1", "", ""], ["", "", "", "0", "1400"]]);
+}
+
+#[test]
+#[ignore = "needs root: cargo xtask test netns"]
+fn tshark_finds_the_usable_names_of_an_odd_search_list_in_ipv6() {
+    crate::require_clients!();
+    // Eight that no guest is told, in front of more than there is room for.
+    let odd = format!(
+        "{}.example {} a..b .c $(reboot) `id` b\u{fc}cher.example -d",
+        "l".repeat(64),
+        "n.".repeat(140)
+    );
+    let many: Vec<String> = (0..40).map(|n| format!("n{n}.example")).collect();
+    let resolv_conf = format!("search {odd} {}\nnameserver fd00:96::10\n", many.join(" "));
+    let scene = Scene::with(Pod { resolv_conf, ..Pod::default() }, Agent::builder()).unwrap();
+    scene.attach(&[]).unwrap();
+    let guest = scene.guest().unwrap();
+    let mut wire = Wire::open(&guest, &scene.topology).unwrap();
+    wire.v6(11, &[], Message::REPLY).unwrap();
+    wire.solicit_router().unwrap();
+
+    wire.capture.stop().unwrap();
+    let advertisements = wire.told(Message::Advertisement).unwrap();
+    let file = wire.capture.stop().unwrap();
+    for (kind, field, count) in [
+        ("dhcpv6.msgtype == 7", "dhcpv6.search_list_entry", 1),
+        ("icmpv6.type == 134", "icmpv6.opt.dnssl", advertisements),
+    ] {
+        let filter = format!("{ANSWERS} && {kind}");
+        let (complaints, frames) = tshark::complaints(file, &filter).unwrap();
+        assert!(complaints.is_empty(), "{}", complaints.join("\n"));
+        assert_eq!(frames, count, "{kind}");
+        for row in tshark::fields(file, &filter, &[field]).unwrap() {
+            let names: Vec<&str> = row[0].split(',').map(|name| name.trim_end_matches('.')).collect();
+            assert_eq!(names, many[..32], "{kind}");
+        }
+    }
+    let log = scene.agent.log();
+    for words in ["left names out", "search domains of more than 253 bytes are left out"] {
+        assert!(log.contains(words), "`{words}` is not in {}", scene.agent.log_tail());
+    }
 }

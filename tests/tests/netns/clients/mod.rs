@@ -1,13 +1,17 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! Real DHCP clients in pods of every shape: what they end up with is what the pod has.
 
+mod another_gateway;
 mod case;
 mod decode;
 mod differences;
+mod ipv6_over_time;
+mod long_options;
 mod odd_names;
 mod scenarios;
 mod shapes;
 mod table;
+mod wire;
 
 /// What the tests of this folder need beyond the others.
 #[macro_export]

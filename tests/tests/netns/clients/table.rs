@@ -13,6 +13,7 @@ const TABLE: &str = "NETAGENT_CLIENT_TABLE";
 pub(crate) enum Part {
     Shapes,
     Scenarios,
+    Ipv6,
 }
 
 /// What became of one client.
@@ -49,6 +50,13 @@ pub(crate) fn check(cells: &[(String, Cell)]) {
     assert!(failures.is_empty(), "{}", failures.join("\n"));
 }
 
+/// What the tables take for granted.
+const GUESTS: &str = "
+Guests take route information in advertisements of up to 128 bits here (`accept_ra_rt_info_max_plen`), which the Linux kernel does
+not unless it is told to: without, udhcpc's and dhclient's guests have the default route and what is on the link. dhclient asks
+again after 4 seconds at most (`backoff-cutoff`; by default 15), as the leases of these tests are short.
+";
+
 fn text(rows: &Rows) -> String {
     let mut text =
         "# What real clients make of the hand-off\n\nWritten by a run of the tests (docs/testing.md).\n"
@@ -59,7 +67,8 @@ fn text(rows: &Rows) -> String {
             part = Some(*of);
             let head = match of {
                 Part::Shapes => "pod",
-                Part::Scenarios => "scenario",
+                Part::Scenarios => "IPv4 over time",
+                Part::Ipv6 => "IPv6 over time",
             };
             let clients: Vec<&str> = Client::ALL.iter().map(|client| client.name()).collect();
             writeln!(text, "\n| {head} | {} |", clients.join(" | ")).unwrap();
@@ -74,5 +83,6 @@ fn text(rows: &Rows) -> String {
         });
         writeln!(text, "| {name} | {} |", cells.join(" | ")).unwrap();
     }
+    text.push_str(GUESTS);
     text
 }

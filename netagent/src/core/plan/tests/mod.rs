@@ -2,7 +2,7 @@
 //! `plan` against a model kernel: golden texts here, and [`properties`] of every state that it can meet.
 
 use super::*;
-use crate::core::{desired::tests::desired, observed::Targets, spec::tests::spec, tier::Tier};
+use crate::core::{desired::tests::desired, guest::Router, observed::Targets, spec::tests::spec, tier::Tier};
 
 mod bridged;
 mod properties;
@@ -213,6 +213,34 @@ fn a_port_that_goes_takes_its_tap_first() {
          remove the clsact qdisc of the pod link\n\
          erase entry 3\n"
     );
+}
+
+#[test]
+fn routers_of_before_the_agent_are_taken_back_when_no_other_is_looked_for() {
+    let mut observed = nothing();
+    for step in plan(Some(&desired()), &observed, &name()).unwrap() {
+        apply(&mut observed, &step);
+    }
+    let gone = |desired: &DesiredPort, observed: &Observed| {
+        let steps = plan(Some(desired), observed, &name()).unwrap();
+        steps.into_iter().find_map(|step| if let Step::Serve { gone, .. } = step { Some(gone) } else { None })
+    };
+    let hop: Ipv6Addr = "fe80::9".parse().unwrap();
+    let (_, entry) = observed.entry.as_mut().unwrap();
+    entry.ipv6_neighbours[0] = netagent_common::address::V6::new(hop.octets());
+    assert_eq!(gone(&desired(), &observed), None, "this agent served it itself");
+    observed.serving = None;
+    assert_eq!(gone(&desired(), &observed), Some(vec![hop]));
+    let mut port = desired();
+    let router = Router { link_local: hop, default: true, routes: Vec::new() };
+    port.guest.routers = vec![router];
+    assert_eq!(gone(&port, &observed), Some(vec![]), "it is still there");
+    let unknown = DesiredPort { routers_known: false, ..desired() };
+    assert_eq!(gone(&unknown, &observed), Some(vec![]), "it may be the one that does not answer");
+    let mut unserved = desired();
+    unserved.guest.hand_off.off = true;
+    assert_eq!(gone(&unserved, &observed), Some(vec![]), "the network's routers speak for themselves");
+    assert_eq!(gone(&desired(), &nothing()), Some(vec![]));
 }
 
 #[test]

@@ -158,15 +158,20 @@ impl Read {
         }
         assert_eq!(&bytes[236..240], [99, 130, 83, 99]);
         let mut options: Vec<(u8, Vec<u8>)> = Vec::new();
+        // A route takes up to 9 bytes, and what an operator puts into option 249 may look like one of 37.
+        let is_full =
+            |code: u8, len: usize| if matches!(code, 121 | 249) { len > 255 - 37 } else { len == 255 };
+        let mut to_be_continued = None;
         let mut at = 240;
         while bytes[at] != 255 {
             let (code, len) = (bytes[at], usize::from(bytes[at + 1]));
             assert!(code != 0 && len > 0, "option {code} has no value");
             let value = &bytes[at + 2..at + 2 + len];
-            match options.last_mut().filter(|(last, whole)| *last == code && whole.len() % 255 == 0) {
+            match options.last_mut().filter(|_| to_be_continued == Some(code)) {
                 Some((_, whole)) => whole.extend(value),
                 None => options.push((code, value.to_vec())),
             }
+            to_be_continued = is_full(code, len).then_some(code);
             at += 2 + len;
         }
         assert!(bytes[at + 1..].iter().all(|b| *b == 0), "only padding after the end option");

@@ -63,6 +63,26 @@ fn renewing_and_rebinding() {
     }
 }
 
+/// The gateway has changed, and with it the server identifier: who renews does so with the one that it was given.
+#[test]
+fn a_renewal_with_the_server_of_before() {
+    let got = with_address(Client::sends(3, &[]), ADDRESS, OTHER).is_replied(&lease());
+    assert_eq!(got.reply.message, MessageType::Ack);
+    assert!(got.is_unicast_to(ADDRESS));
+    assert_eq!(got.option(54).unwrap(), SERVER.octets());
+    let got = with_address(Client::sends(3, &[]), OTHER, OTHER).is_replied(&lease());
+    assert_eq!(got.reply.message, MessageType::Nak);
+    // Nothing else goes to a server by unicast that is not this one.
+    for (kind, more) in
+        [(3, address(50, ADDRESS)), (3, address(54, SERVER)), (1, vec![]), (7, vec![]), (8, vec![])]
+    {
+        let other = with_address(Client::sends(kind, &[&more]), ADDRESS, OTHER);
+        assert_eq!(other.asks(&lease()), silent(Silence::OtherDestination), "{kind}");
+    }
+    let unbound = with_address(Client::sends(3, &[]), ZERO, OTHER);
+    assert_eq!(unbound.asks(&lease()), silent(Silence::OtherDestination));
+}
+
 /// RFC 2131, table 4 wants `ciaddr` zero and option 50 filled when selecting; clients of RFC 1541 renewed with option 54.
 #[test]
 fn requests_between_the_states_are_judged_by_the_address_they_name() {

@@ -1,0 +1,7 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! The manifests: what kubectl makes of them, read strictly against the types of Kubernetes and of what they extend.
+
+mod rendered;
+mod strict;
+
+pub(crate) use rendered::objects;

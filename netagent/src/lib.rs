@@ -4,6 +4,7 @@
 pub mod api;
 pub mod app;
 pub mod cli;
+pub mod cni;
 pub mod config;
 pub mod core;
 pub mod datapath;

@@ -4,5 +4,6 @@
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    netagent::cli::main()
+    // First of all: a runtime starts this for each pod.
+    if netagent::cni::is_called() { netagent::cni::main() } else { netagent::cli::main() }
 }

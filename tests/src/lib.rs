@@ -10,6 +10,9 @@ pub mod bridge_binding;
 pub mod capture;
 pub mod client;
 pub mod cni;
+#[cfg(feature = "hand-off")]
+pub mod cni_invariants;
+pub mod cni_runtime;
 pub mod configured;
 pub mod counting;
 pub mod ctr;

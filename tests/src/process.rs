@@ -3,7 +3,7 @@
 
 use std::{
     fs::{File, OpenOptions},
-    io::Read,
+    io::{Read, Seek as _, Write as _},
     os::unix::process::CommandExt as _,
     path::Path,
     process::{Child, Command, ExitStatus, Stdio},
@@ -42,8 +42,20 @@ pub fn command_line(command: &Command) -> String {
 
 /// Runs `command` to its end, in a process group of its own, with nothing on stdin. Killed at the deadline.
 pub fn run(command: &mut Command, timeout: Duration) -> Result<Finished> {
+    run_on(command, Stdio::null(), timeout)
+}
+
+/// As [`run`], with `input` on stdin.
+pub fn run_fed(command: &mut Command, input: &[u8], timeout: Duration) -> Result<Finished> {
+    // A file, not a pipe: a program that does not read all of it cannot hang whoever writes.
+    let mut file = tempfile::tempfile().context("cannot make a file for stdin")?;
+    file.write_all(input).and_then(|()| file.rewind()).context("cannot write what goes to stdin")?;
+    run_on(command, file.into(), timeout)
+}
+
+fn run_on(command: &mut Command, stdin: Stdio, timeout: Duration) -> Result<Finished> {
     let line = command_line(command);
-    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    command.stdin(stdin).stdout(Stdio::piped()).stderr(Stdio::piped());
     let mut process = Process::spawn(command)?;
     let stdout = process.child.stdout.take().map(collect);
     let stderr = process.child.stderr.take().map(collect);

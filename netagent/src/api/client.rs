@@ -142,6 +142,15 @@ impl Client {
         self.answer(answer)
     }
 
+    /// How many ports there are, and can be.
+    ///
+    /// # Errors
+    /// Why the agent does not say.
+    pub async fn capacity(&mut self) -> Result<v1::Capacity, ClientError> {
+        let answer = self.grpc.capacity(Request::new(v1::CapacityRequest {})).await;
+        self.answer(answer)
+    }
+
     /// One port.
     ///
     /// # Errors

@@ -121,12 +121,14 @@ pub fn port_spec(request: &v1::AttachRequest) -> Result<PortSpec, FieldError> {
 }
 
 fn origin(request: &v1::AttachRequest) -> Result<Origin, OriginError> {
-    let v1::Origin { source, sandbox, pod_uid, pod_namespace, pod_name } =
+    let v1::Origin { source, sandbox, pod_uid, pod_namespace, pod_name, network, ifname } =
         request.origin.clone().unwrap_or_default();
     let origin = Origin {
         source: given(&source).map(|source| source.parse()).transpose()?.unwrap_or_default(),
         pod: Pod { uid: pod_uid, namespace: pod_namespace, name: pod_name },
         sandbox,
+        network,
+        ifname,
     };
     origin.check()?;
     Ok(origin)

@@ -15,8 +15,11 @@ use super::{
     view,
 };
 use crate::{
-    core::ids::{IdError, PortId},
-    reconcile::{PortLookup, Ports, RequestError},
+    core::{
+        ids::{IdError, PortId},
+        origin::{Origin, Source},
+    },
+    reconcile::{PortLookup, Ports, RequestError, Slots},
 };
 
 /// Longest request in bytes: a few times what a port can be told.
@@ -71,6 +74,9 @@ impl Api {
             let id = port.id.parse().map_err(|e: IdError| invalid(e.into()))?;
             return Ok(vec![id]);
         }
+        if let Some(attachment) = &port.attachment {
+            return Ok(self.attached(attachment));
+        }
         if port.netns.is_empty() {
             return Err(invalid(FieldError::NoPort));
         }
@@ -81,6 +87,16 @@ impl Api {
             ids.retain(|id| id.pod_link == link);
         }
         Ok(ids)
+    }
+
+    /// The ports that CNI asked for under this attachment. Those of other sources are not CNI's to name.
+    fn attached(&self, attachment: &v1::Attachment) -> Vec<PortId> {
+        let is_its = |origin: &Origin| {
+            origin.source == Source::Cni
+                && origin.sandbox == attachment.sandbox
+                && origin.ifname == attachment.ifname
+        };
+        self.ports.list().into_iter().filter(|port| is_its(&port.spec.origin)).map(|port| port.id).collect()
     }
 }
 
@@ -112,6 +128,12 @@ impl netagent_server::Netagent for Api {
         Ok(Response::new(v1::PlanReply { id: spec.id().to_string(), steps }))
     }
 
+    async fn capacity(&self, _: Request<v1::CapacityRequest>) -> Result<Response<v1::Capacity>, Status> {
+        let taken = self.ports.parts().slots.taken();
+        let ports = u64::try_from(taken).unwrap_or(u64::MAX);
+        Ok(Response::new(v1::Capacity { ports, limit: Slots::LIMIT.into() }))
+    }
+
     async fn list(&self, _: Request<v1::ListRequest>) -> Result<Response<v1::ListReply>, Status> {
         let ports = self.ports.list().iter().map(|p| self.show(p)).collect::<Result<_, _>>()?;
         Ok(Response::new(v1::ListReply { ports }))
@@ -120,7 +142,11 @@ impl netagent_server::Netagent for Api {
     async fn get(&self, request: Request<v1::PortRef>) -> Result<Response<v1::Port>, Status> {
         let reference = request.get_ref();
         let ids = self.resolve(reference)?;
-        let named = if reference.id.is_empty() { &reference.netns } else { &reference.id };
+        let named = match &reference.attachment {
+            _ if !reference.id.is_empty() => reference.id.clone(),
+            Some(attachment) => format!("{} of {}", attachment.ifname, attachment.sandbox),
+            None => reference.netns.clone(),
+        };
         let not_found = || Status::not_found(format!("no port {named}; `netagent status` lists all"));
         match ids.as_slice() {
             [id] => {

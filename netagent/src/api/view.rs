@@ -5,7 +5,7 @@ use netagent_common::counters::{Count, DropReason, PortCounters};
 
 use super::v1;
 use crate::{
-    core::{guard::GuardSpec, guest::Guest, hand_off::to_hex},
+    core::{guard::GuardSpec, guest::Guest, hand_off::to_hex, origin::Origin},
     datapath::DatapathError,
     reconcile::{Parts, PortLookup, Wired},
 };
@@ -26,13 +26,7 @@ pub(super) fn port(parts: &Parts, lookup: &PortLookup) -> Result<v1::Port, Datap
             ..v1::Tap::default()
         }),
         guard: Some(guard(&spec.guard)),
-        origin: Some(v1::Origin {
-            source: spec.origin.source.to_string(),
-            sandbox: spec.origin.sandbox.clone(),
-            pod_uid: spec.origin.pod.uid.clone(),
-            pod_namespace: spec.origin.pod.namespace.clone(),
-            pod_name: spec.origin.pod.name.clone(),
-        }),
+        origin: Some((&spec.origin).into()),
         mode: spec.mode.to_string(),
         state_seconds: lookup.status.since.elapsed().as_secs(),
         ..v1::Port::default()
@@ -53,6 +47,7 @@ fn fill(port: &mut v1::Port, parts: &Parts, wired: &Wired) -> Result<(), Datapat
     if let Some(tap) = &mut port.tap {
         tap.ifindex = wired.tap_ifindex;
         tap.mtu = link.mtu;
+        tap.mac = wired.tap_mac.map_or_else(String::new, |mac| mac.to_string());
     }
     let lease = parts.dhcp.lease(wired.slot);
     let seconds = lease.as_ref().map(|lease| u32::try_from(lease.lease_time.as_secs()).unwrap_or(u32::MAX));
@@ -74,6 +69,20 @@ fn fill(port: &mut v1::Port, parts: &Parts, wired: &Wired) -> Result<(), Datapat
         messages: dialogue.messages,
     });
     Ok(())
+}
+
+impl From<&Origin> for v1::Origin {
+    fn from(origin: &Origin) -> Self {
+        Self {
+            source: origin.source.to_string(),
+            sandbox: origin.sandbox.clone(),
+            pod_uid: origin.pod.uid.clone(),
+            pod_namespace: origin.pod.namespace.clone(),
+            pod_name: origin.pod.name.clone(),
+            network: origin.network.clone(),
+            ifname: origin.ifname.clone(),
+        }
+    }
 }
 
 fn guest(guest: &Guest, lease_seconds: u32) -> v1::Guest {

@@ -67,6 +67,8 @@ pub(super) enum Command {
         /// `IFF_*`.
         flags: i32,
     },
+    /// Be the CNI plugin, as without any verb where CNI_COMMAND is set.
+    Cni,
     /// Print or check a configuration.
     Config {
         #[command(subcommand)]
@@ -279,6 +281,7 @@ impl PortArgs {
             id: self.id.clone().unwrap_or_default(),
             netns: self.netns.as_deref().map(absolute).transpose()?.unwrap_or_default(),
             pod_link: self.pod_link.as_ref().map_or_else(String::new, IfName::to_string),
+            attachment: None,
         })
     }
 }

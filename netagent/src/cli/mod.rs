@@ -16,6 +16,7 @@ use clap::Parser as _;
 use crate::{
     api::{Client, ClientError, v1},
     app::{self, Options},
+    cni,
     config::{Config, Layers, USUAL_SOCKET},
     sys::labelled_tap,
     telemetry::log,
@@ -29,6 +30,9 @@ const UNREACHABLE: u8 = 3;
 /// Runs the command line of this process.
 pub fn main() -> ExitCode {
     let cli = Cli::parse();
+    if let Command::Cni = cli.command {
+        return cni::main();
+    }
     match dispatch(cli) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
@@ -116,6 +120,8 @@ async fn run(cli: Cli) -> Result<()> {
         Command::MakeTap { name, flags } => {
             labelled_tap::make_on_stdin(&name, flags).with_context(|| format!("make tap {name}"))
         }
+        // Before the runtime: see `main`.
+        Command::Cni => Ok(()),
         Command::Config { command } => match command {
             ConfigCommand::Default => show::config(&Config::default(), output),
             ConfigCommand::Check { file, set } => {

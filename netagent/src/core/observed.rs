@@ -3,7 +3,9 @@
 
 use netagent_common::maps;
 
-use super::{guest::Guest, program::Program, self_test::SelfTest, spec::owner_text, tier::Hook};
+use super::{
+    guest::Guest, ids::MacAddr, program::Program, self_test::SelfTest, spec::owner_text, tier::Hook,
+};
 
 /// One port as it is.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -109,6 +111,8 @@ pub enum ObservedTap {
 pub struct Tap {
     /// Its index.
     pub ifindex: u32,
+    /// Its own address, which is not the guest's.
+    pub mac: Option<MacAddr>,
     /// Its MTU in bytes.
     pub mtu: u32,
     /// `IFF_MULTI_QUEUE`.

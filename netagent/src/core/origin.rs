@@ -68,6 +68,13 @@ pub struct Origin {
     /// The sandbox of the container runtime (`CNI_CONTAINERID`, CRI's pod sandbox id); empty when not known.
     #[serde(default)]
     pub sandbox: String,
+    /// Of CNI: the network's name in its configuration.
+    #[serde(default)]
+    pub network: String,
+    /// Of CNI: the interface that the runtime speaks of (`CNI_IFNAME`). With the sandbox it identifies the attachment, and
+    /// it need not be the pod link.
+    #[serde(default)]
+    pub ifname: String,
 }
 
 /// A pod, as Kubernetes names it. Fields that are not known are empty. The UID is its identity: a name comes again.
@@ -121,6 +128,8 @@ impl Origin {
             ("pod namespace", &self.pod.namespace),
             ("pod name", &self.pod.name),
             ("sandbox", &self.sandbox),
+            ("network", &self.network),
+            ("interface", &self.ifname),
         ] {
             if text.len() > LONGEST || !text.bytes().all(|b| b.is_ascii_graphic()) {
                 return Err(OriginError::Text { field, text: text.chars().take(LONGEST).collect() });

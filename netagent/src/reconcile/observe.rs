@@ -92,6 +92,7 @@ pub(super) async fn observe(
 fn classify(id: &PortId, link: &LinkState, master: Option<u32>) -> ObservedTap {
     let tap = link.tun.as_ref().filter(|tun| tun.tap).map(|tun| Tap {
         ifindex: link.ifindex,
+        mac: link.mac,
         mtu: link.mtu,
         multi_queue: tun.multi_queue,
         uid: tun.uid,

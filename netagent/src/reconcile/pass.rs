@@ -12,6 +12,7 @@ use super::{
 use crate::{
     core::{
         desired::{DesiredPort, SpecError},
+        ids::MacAddr,
         observed::{Observed, ObservedProgram, ObservedTap},
         plan::{Step, plan},
         spec::PortSpec,
@@ -46,6 +47,8 @@ pub struct Wired {
     pub slot: u32,
     /// Its tap.
     pub tap_ifindex: u32,
+    /// The tap's own address.
+    pub tap_mac: Option<MacAddr>,
     /// The hook its programs are on, which may be that of an earlier agent.
     pub hook: Hook,
 }
@@ -218,9 +221,11 @@ pub(super) async fn meet(netns: &Netns, spec: &mut PortSpec) -> Result<(), PassE
 fn wired(look: Look) -> Option<Wired> {
     let desired = look.desired?;
     let (slot, entry) = look.observed.entry?;
-    let hook = match (look.observed.from_vm, &look.observed.tap) {
-        (ObservedProgram::Attached { hook, .. }, ObservedTap::Ours(_) | ObservedTap::Bridged(_)) => hook,
+    let (hook, tap) = match (look.observed.from_vm, &look.observed.tap) {
+        (ObservedProgram::Attached { hook, .. }, ObservedTap::Ours(tap) | ObservedTap::Bridged(tap)) => {
+            (hook, tap)
+        }
         _ => return None,
     };
-    Some(Wired { desired, slot, tap_ifindex: entry.tap_ifindex, hook })
+    Some(Wired { desired, slot, tap_ifindex: entry.tap_ifindex, tap_mac: tap.mac, hook })
 }

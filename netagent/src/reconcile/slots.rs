@@ -23,6 +23,14 @@ impl Slots {
         Self { owners: Mutex::new(owners) }
     }
 
+    /// How many there can be.
+    pub const LIMIT: u32 = MAX_PORTS;
+
+    /// How many are taken.
+    pub fn taken(&self) -> usize {
+        self.owners().len()
+    }
+
     /// The slot of a port; `None` when it has none.
     pub fn of(&self, port: &PortId) -> Option<u32> {
         self.owners().iter().find(|(_, owner)| *owner == port).map(|(slot, _)| *slot)
@@ -91,5 +99,6 @@ mod tests {
             assert!(slots.claim(&id(ino)).is_some());
         }
         assert_eq!((slots.claim(&id(u64::MAX)), slots.next()), (None, None));
+        assert_eq!(slots.taken(), Slots::LIMIT as usize);
     }
 }

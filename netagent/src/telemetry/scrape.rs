@@ -103,7 +103,7 @@ mod tests {
         counters.drops[DropReason::SourceMac as usize].add(60);
         let pod = Pod { uid: "u-1".into(), namespace: "ns".into(), name: "vm".into() };
         let facts = PortFacts {
-            origin: Origin { source: Source::Cri, pod, sandbox: String::new() },
+            origin: Origin { source: Source::Cri, pod, ..Origin::default() },
             netns: "/run/netns/x".into(),
             pod_link: "eth0".into(),
             tap: "tap0".into(),

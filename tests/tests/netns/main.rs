@@ -14,6 +14,7 @@ mod bad_pod;
 mod bystander;
 mod chaos;
 mod clients;
+mod cni;
 mod configuration;
 mod crash;
 mod deploy;

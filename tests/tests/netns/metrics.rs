@@ -51,13 +51,14 @@ fn tap_drops(scene: &Scene) -> Result<u64> {
 /// Every line of the log is an object with the fields that the documents promise.
 fn assert_log_is_json(log: &str) {
     for line in log.lines() {
-        let object: Value = serde_json::from_str(line).unwrap_or_else(|e| panic!("{e}: {line}"));
+        let object: Value = serde_json::from_str(line).with_context(|| line.to_owned()).unwrap();
         for field in ["timestamp", "level", "target", "message"] {
             assert!(object[field].is_string(), "no {field} in {line}");
         }
     }
     let of_port = |message: &str| {
-        let line = log.lines().find(|line| line.contains(message)).unwrap_or_else(|| panic!("no {message}"));
+        let line =
+            log.lines().find(|line| line.contains(message)).with_context(|| format!("no {message}")).unwrap();
         serde_json::from_str::<Value>(line).unwrap()["port"].as_str().map(str::to_owned)
     };
     assert!(of_port("port is ready").is_some());

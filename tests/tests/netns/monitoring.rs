@@ -3,6 +3,7 @@
 
 use std::{collections::BTreeSet, fs, path::PathBuf};
 
+use anyhow::Context as _;
 use netagent_tests::scrape::Scrape;
 use serde_json::Value;
 
@@ -12,7 +13,7 @@ const OF_THE_TARGET: [&str; 5] = ["instance", "job", "node", "le", "__name__"];
 /// Where all of them are.
 pub(crate) fn file(path: &str) -> String {
     let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("..").join(path);
-    fs::read_to_string(&path).unwrap_or_else(|e| panic!("{}: {e}", path.display()))
+    fs::read_to_string(&path).with_context(|| path.display().to_string()).unwrap()
 }
 
 /// Every metric is documented, and nothing is named that is not there.

@@ -18,15 +18,16 @@ const fn layer(module: &'static str, may_import: &'static [&'static str], reason
 }
 
 /// From the top down.
-const LAYERS: [Layer; 13] = [
+const LAYERS: [Layer; 14] = [
     layer(
         "main",
-        &["cli", "app", "config", "telemetry"],
+        &["cli", "cni", "app", "config", "telemetry"],
         "main picks the command and the exit code, no more",
     ),
     layer(
         "cli",
         &[
+            "cni",
             "app",
             "api",
             "config",
@@ -40,6 +41,11 @@ const LAYERS: [Layer; 13] = [
             "core",
         ],
         "the top: imported by main alone",
+    ),
+    layer(
+        "cni",
+        &["api", "config", "netlink", "sys", "core"],
+        "a client of the agent that is started for each pod: it knows the API, not who serves it",
     ),
     layer(
         "app",

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! The table of what a machine needs: one row each, with the reason and with what brings it.
 
+use std::path::Path;
+
 use super::{apt, ebpf, rust_component};
 use crate::privilege::find_program;
 
@@ -68,7 +70,7 @@ use Need::{Bench, Bpf, Ci, Demo, Matrix, Netns, Vm};
 use Remedy::{Component, Linker, PackageLists, Packages, Toolchain};
 
 /// In the order in which they are shown and installed.
-pub(crate) const REQUIREMENTS: [Requirement; 22] = [
+pub(crate) const REQUIREMENTS: [Requirement; 24] = [
     row(
         "eBPF toolchain",
         "compiles core and the programs for bpfel-unknown-none",
@@ -144,6 +146,14 @@ pub(crate) const REQUIREMENTS: [Requirement; 22] = [
         Program("tshark"),
         Packages(&["tshark"]),
     ),
+    row(
+        "CNI plugins",
+        "what netagent's plugin stands behind",
+        &[Netns],
+        Ask(cni_plugins),
+        Packages(&["containernetworking-plugins"]),
+    ),
+    row("iptables", "the CNI plugin portmap uses it", &[Netns], Program("iptables"), Packages(&["iptables"])),
     row("iperf3", "traffic", &[Netns, Vm, Demo], Program("iperf3"), Packages(&["iperf3"])),
     row(
         "strip",
@@ -175,6 +185,15 @@ const fn row(
     remedy: Remedy,
 ) -> Requirement {
     Requirement { name, why, needs, check, remedy }
+}
+
+/// They are on nobody's PATH.
+fn cni_plugins() -> Finding {
+    let folder = Path::new("/usr/lib/cni");
+    match ["bridge", "ptp", "host-local", "portmap"].into_iter().find(|name| !folder.join(name).is_file()) {
+        Some(name) => Finding::Missing(format!("no {} there", folder.join(name).display())),
+        None => Finding::Ready(folder.display().to_string()),
+    }
 }
 
 impl Requirement {

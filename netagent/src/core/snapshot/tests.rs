@@ -4,16 +4,12 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::core::{
-    ids::NetnsId,
-    origin::{Origin, Pod},
-    spec::tests::spec,
-};
+use crate::core::{ids::NetnsId, origin::Origin, spec::tests::spec};
 
 fn port(ino: u64, source: Source, sandbox: &str, hostname: &str) -> PortSpec {
     PortSpec {
         netns_id: NetnsId { dev: 4, ino },
-        origin: Origin { source, pod: Pod::default(), sandbox: sandbox.to_owned() },
+        origin: Origin { source, sandbox: sandbox.to_owned(), ..Origin::default() },
         hostname: Some(hostname.to_owned()),
         ..spec()
     }

@@ -12,7 +12,16 @@ fn accelerated() -> DesiredPort {
 }
 
 fn tap(ifindex: u32) -> Tap {
-    Tap { ifindex, mtu: 1400, multi_queue: true, uid: Some(107), gid: Some(107), noqueue: false, up: true }
+    Tap {
+        ifindex,
+        mac: None,
+        mtu: 1400,
+        multi_queue: true,
+        uid: Some(107),
+        gid: Some(107),
+        noqueue: false,
+        up: true,
+    }
 }
 
 fn pod() -> Observed {

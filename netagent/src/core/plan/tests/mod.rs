@@ -15,6 +15,7 @@ fn apply(observed: &mut Observed, step: &Step) {
             assert_eq!(observed.tap, ObservedTap::Absent);
             observed.tap = ObservedTap::Ours(Tap {
                 ifindex: 42,
+                mac: None,
                 mtu: *mtu,
                 multi_queue: tap.queues > 1,
                 uid: tap.uid,

@@ -44,6 +44,7 @@ prop_compose! {
         Observed {
             tap: tap.map_or(ObservedTap::Absent, |(up, noqueue, mtu)| ObservedTap::Ours(Tap {
                 ifindex: 42, mtu, multi_queue: false, uid: Some(107), gid: Some(107), noqueue, up,
+            mac: None,
             })),
             entry: entry.map(|(slot, owns)| (slot, desired.entry(7, owns))),
             slot: entry.map_or(Some(5), |(slot, _)| Some(slot)),
@@ -80,6 +81,7 @@ fn satisfied(desired: &DesiredPort) -> Observed {
     entry.flags |= SelfTest::Proved(Tier::Peer).to_flags();
     Observed {
         tap: ObservedTap::Ours(Tap {
+            mac: None,
             ifindex: 42,
             mtu: desired.pod_link.mtu,
             multi_queue: desired.tap.queues > 1,

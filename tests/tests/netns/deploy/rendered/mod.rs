@@ -5,6 +5,7 @@ pub(super) mod extensions;
 
 use std::{collections::BTreeSet, path::PathBuf, process::Command, time::Duration};
 
+use anyhow::Context as _;
 use netagent_tests::{
     image::programs::{Release, Unpacked},
     process::run_ok,
@@ -40,7 +41,7 @@ fn kubectl() -> PathBuf {
 }
 
 fn read(yaml: &str) -> Vec<Value> {
-    serde_saphyr::from_multiple(yaml).unwrap_or_else(|e| panic!("{e}:\n{yaml}"))
+    serde_saphyr::from_multiple(yaml).with_context(|| yaml.to_owned()).unwrap()
 }
 
 fn agents() -> Vec<Value> {

@@ -52,6 +52,12 @@ impl FromStr for MacAddr {
 pub struct IfName(String);
 
 impl IfName {
+    /// A name that core has made of parts of its own, so that no text from outside can be wrong with it.
+    pub(super) fn made(name: String) -> Self {
+        debug_assert!(name.parse::<Self>().is_ok(), "`{name}`");
+        Self(name)
+    }
+
     /// The name as text.
     pub fn as_str(&self) -> &str {
         &self.0

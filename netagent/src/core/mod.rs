@@ -9,6 +9,8 @@ pub mod guard;
 pub mod guest;
 pub mod hand_off;
 pub mod ids;
+pub mod kubevirt;
+pub mod nearest;
 pub mod neighbour;
 pub mod observed;
 pub mod origin;

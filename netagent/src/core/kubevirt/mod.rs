@@ -1,0 +1,4 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! What KubeVirt and netagent have agreed on without a word between them.
+
+pub mod names;

@@ -22,6 +22,7 @@ pub mod question;
 pub mod render;
 pub mod router_search;
 pub mod self_test;
+pub mod snapshot;
 pub mod spec;
 pub mod tier;
 pub mod xdp;

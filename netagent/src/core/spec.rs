@@ -59,6 +59,12 @@ impl PortSpec {
         PortId { netns_ino: self.netns_id.ino, pod_link: self.pod_link.clone() }
     }
 
+    /// Whether both ask for the same port. What the agent notes for itself does not count.
+    pub fn asks_the_same(&self, other: &Self) -> bool {
+        let asked = |spec: &Self| Self { netns_cookie: None, wanted: true, ..spec.clone() };
+        asked(self) == asked(other)
+    }
+
     /// What can't be changed while the port exists and differs from `other`, in words; `None` when nothing does.
     pub fn conflict_with(&self, other: &Self) -> Option<String> {
         let (a, b) = (&self.tap, &other.tap);

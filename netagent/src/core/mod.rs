@@ -4,6 +4,8 @@
 //! No clock, no files, no sockets, no async: everything here is a function of its arguments (`cargo xtask lint`
 //! checks it).
 
+pub mod annotations;
+pub mod ask;
 pub mod desired;
 pub mod guard;
 pub mod guest;

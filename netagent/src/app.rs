@@ -12,10 +12,11 @@ use tracing::{error, info, warn};
 
 use crate::{
     api::{self, Socket, v1},
-    config::Config,
-    core::ids::PortId,
+    config::{Config, CriSection, NriSection},
+    core::{annotations::Permitted, ids::PortId, origin::Source},
     datapath::{Datapath, DatapathError, Feature, Pins},
     dhcp,
+    discovery::{self, Pods},
     reconcile::{self, CleanedUp, Parts, PortLookup, Ports, Slots, SpecStore},
     sys::{bpffs, privileges},
     telemetry::{self, PortSample},
@@ -73,6 +74,7 @@ pub async fn run(options: Options) -> Result<()> {
     let known = ports.adopt().await?;
     reconcile::sweep(&parts, &known)?;
     tokio::spawn(reconcile::release_others(parts));
+    listen(&options.config, &ports);
     info!(adopted = known.len(), "agent is ready");
     for netns in &options.attach {
         if let Err(e) = attach(&ports, netns).await {
@@ -110,6 +112,23 @@ pub async fn run(options: Options) -> Result<()> {
 
 fn chain(error: impl std::error::Error + Send + Sync + 'static) -> String {
     format!("{:#}", anyhow::Error::from(error))
+}
+
+/// Starts to hear of pods that ask for ports by their annotations.
+fn listen(config: &Config, ports: &Ports) {
+    let permitted = Permitted { guard_exceptions: config.pods.guard_exceptions };
+    let pods = |source| {
+        let pods = Pods::new(source, Arc::new(ports.clone()), permitted);
+        let tended = pods.clone();
+        tokio::spawn(async move { tended.tend().await });
+        pods
+    };
+    if let Some(CriSection { socket, events }) = config.cri.clone() {
+        tokio::spawn(discovery::cri::watch(discovery::cri::Runtime { socket, events }, pods(Source::Cri)));
+    }
+    if let Some(NriSection { socket }) = config.nri.clone() {
+        tokio::spawn(discovery::nri::serve(socket, pods(Source::Nri)));
+    }
 }
 
 /// Attaches a namespace with default settings.

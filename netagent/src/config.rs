@@ -33,6 +33,52 @@ pub struct Config {
     pub lease_seconds: u32,
     /// How often a port is compared with what it should be, when nothing else calls for it.
     pub resync_seconds: u32,
+    /// What pods may ask for by their annotations.
+    pub pods: PodsSection,
+    /// The container runtime's list of pods; not read when absent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cri: Option<CriSection>,
+    /// The container runtime's calls before a pod starts; not served when absent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub nri: Option<NriSection>,
+}
+
+/// `[pods]`
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct PodsSection {
+    /// Whether annotations may make exceptions from the guard. Whoever may create a pod may then send with any address.
+    pub guard_exceptions: bool,
+}
+
+/// `[cri]`
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct CriSection {
+    /// The runtime's CRI socket.
+    pub socket: PathBuf,
+    /// Whether its events are listened to. Without them the list is read every few seconds.
+    pub events: bool,
+}
+
+impl Default for CriSection {
+    fn default() -> Self {
+        Self { socket: "/run/containerd/containerd.sock".into(), events: true }
+    }
+}
+
+/// `[nri]`
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct NriSection {
+    /// The runtime's NRI socket.
+    pub socket: PathBuf,
+}
+
+impl Default for NriSection {
+    fn default() -> Self {
+        Self { socket: "/var/run/nri/nri.sock".into() }
+    }
 }
 
 impl Default for Config {
@@ -43,6 +89,9 @@ impl Default for Config {
             metrics: None,
             lease_seconds: 24 * 60 * 60,
             resync_seconds: 30,
+            pods: PodsSection::default(),
+            cri: None,
+            nri: None,
         }
     }
 }

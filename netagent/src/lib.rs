@@ -8,6 +8,7 @@ pub mod config;
 pub mod core;
 pub mod datapath;
 pub mod dhcp;
+pub mod discovery;
 pub mod netlink;
 pub mod reconcile;
 pub mod sys;

@@ -20,6 +20,7 @@ mod slots;
 mod store;
 mod tend;
 mod watch;
+mod wiring;
 
 use std::sync::Arc;
 

@@ -10,6 +10,7 @@ pub mod capture;
 pub mod client;
 pub mod cni;
 pub mod configured;
+pub mod containerd;
 pub mod counting;
 pub mod dialogue;
 pub mod ethtool;

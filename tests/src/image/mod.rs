@@ -8,6 +8,7 @@ mod kernel;
 mod kernels;
 mod payload;
 mod root;
+mod runtimes;
 mod suites;
 mod uml;
 
@@ -25,6 +26,7 @@ use self::{apt::Apt, kernel::Kernel, root::Root};
 pub use self::{
     kernels::{KernelImage, Kernels, Series},
     payload::Payload,
+    runtimes::Containerd,
     uml::Uml,
 };
 use crate::process::run_ok;

@@ -11,6 +11,7 @@ pub(crate) enum Need {
     Ci,
     Bpf,
     Netns,
+    Containerd,
     Vm,
     /// Other kernels: what the other tiers need, and what packs it for them.
     Matrix,
@@ -19,8 +20,17 @@ pub(crate) enum Need {
 }
 
 impl Need {
-    pub(crate) const ALL: [Self; 8] =
-        [Self::Build, Self::Ci, Self::Bpf, Self::Netns, Self::Vm, Self::Matrix, Self::Demo, Self::Bench];
+    pub(crate) const ALL: [Self; 9] = [
+        Self::Build,
+        Self::Ci,
+        Self::Bpf,
+        Self::Netns,
+        Self::Containerd,
+        Self::Vm,
+        Self::Matrix,
+        Self::Demo,
+        Self::Bench,
+    ];
 }
 
 /// One row.
@@ -64,11 +74,11 @@ pub(crate) enum Finding {
 }
 
 use Check::{Ask, Program};
-use Need::{Bench, Bpf, Ci, Demo, Matrix, Netns, Vm};
+use Need::{Bench, Bpf, Ci, Containerd, Demo, Matrix, Netns, Vm};
 use Remedy::{Component, Linker, PackageLists, Packages, Toolchain};
 
 /// In the order in which they are shown and installed.
-pub(crate) const REQUIREMENTS: [Requirement; 21] = [
+pub(crate) const REQUIREMENTS: [Requirement; 22] = [
     row(
         "eBPF toolchain",
         "compiles core and the programs for bpfel-unknown-none",
@@ -97,7 +107,13 @@ pub(crate) const REQUIREMENTS: [Requirement; 21] = [
         Ask(|| rust_component::find("clippy")),
         Component("clippy", "rust-web-clippy"),
     ),
-    row("ip", "namespaces and links", &[Netns, Vm, Demo, Bench], Program("ip"), Packages(&["iproute2"])),
+    row(
+        "ip",
+        "namespaces and links",
+        &[Netns, Containerd, Vm, Demo, Bench],
+        Program("ip"),
+        Packages(&["iproute2"]),
+    ),
     row(
         "tc",
         "shows that only our programs are attached",
@@ -105,7 +121,13 @@ pub(crate) const REQUIREMENTS: [Requirement; 21] = [
         Program("tc"),
         Packages(&["iproute2"]),
     ),
-    row("ping", "from node to guest", &[Netns, Vm, Demo], Program("ping"), Packages(&["iputils-ping"])),
+    row(
+        "ping",
+        "from node to guest",
+        &[Netns, Containerd, Vm, Demo],
+        Program("ping"),
+        Packages(&["iputils-ping"]),
+    ),
     row(
         "bpftool",
         "lists programs, maps and pins",
@@ -120,7 +142,7 @@ pub(crate) const REQUIREMENTS: [Requirement; 21] = [
         Program("tcpdump"),
         Packages(&["tcpdump"]),
     ),
-    row("udhcpc", "DHCP client", &[Netns], Program("udhcpc"), Packages(&["udhcpc"])),
+    row("udhcpc", "DHCP client", &[Netns, Containerd], Program("udhcpc"), Packages(&["udhcpc"])),
     row("dhclient", "DHCP client", &[Netns], Program("dhclient"), Packages(&["isc-dhcp-client"])),
     row("dhcpcd", "DHCP client", &[Netns], Program("dhcpcd"), Packages(&["dhcpcd-base"])),
     row(
@@ -145,20 +167,27 @@ pub(crate) const REQUIREMENTS: [Requirement; 21] = [
         Program("strip"),
         Packages(&["binutils"]),
     ),
+    row(
+        "cc",
+        "builds the program in a pod's sandbox",
+        &[Containerd],
+        Program("cc"),
+        Packages(&["gcc", "libc6-dev"]),
+    ),
     row("QEMU", "runs the guest", &[Vm, Demo], Program("qemu-system-x86_64"), Packages(&["qemu-system-x86"])),
     row("zstd", "unpacks guest kernels", &[Vm, Demo], Program("zstd"), Packages(&["zstd"])),
     row("lz4", "unpacks guest kernels", &[Vm, Demo], Program("lz4"), Packages(&["lz4"])),
     row("xz", "unpacks kernel modules", &[Vm, Demo], Program("xz"), Packages(&["xz-utils"])),
     row(
         "apt lists",
-        "the guest's kernel and programs are Debian packages",
-        &[Vm, Demo],
+        "the guest's kernel and programs, and containerd, are Debian packages",
+        &[Containerd, Vm, Demo],
         Ask(apt::lists),
         PackageLists,
     ),
 ];
 
-const ALL: [Need; 8] = Need::ALL;
+const ALL: [Need; 9] = Need::ALL;
 
 const fn row(
     name: &'static str,

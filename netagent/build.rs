@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! Builds what the agent embeds: the eBPF object, always from source, and the messages that it speaks.
+//! Builds what the agent embeds: the eBPF object, always from source, and the types of its gRPC API.
 //!
 //! The object is built by a second cargo, as aya-build does it. Here it is spelled out because its
 //! environment must be ours (no `RUSTFLAGS` or clippy wrapper of the outer cargo), one target directory
@@ -20,9 +20,6 @@ use toolchain::{Rejected, Toolchain};
 
 /// The name of the program target in netagent-ebpf and of the object in `OUT_DIR`.
 const OBJECT: &str = "netagent-bpf";
-
-/// Our API, and what is spoken with container runtimes, in proto.
-const PROTOCOLS: [&str; 4] = ["netagent.proto", "cri.proto", "nri.proto", "ttrpc.proto"];
 
 /// Set by `cargo xtask ci`: a warning in netagent-ebpf fails the build.
 const DENY_WARNINGS: &str = "NETAGENT_EBPF_DENY_WARNINGS";
@@ -50,12 +47,13 @@ fn build() -> Result<()> {
 
 fn compile_api() -> Result<()> {
     println!("cargo::rerun-if-changed=proto");
-    let files = protox::compile(PROTOCOLS, ["proto"]).context("compile the files in proto")?;
+    let interfaces = ["netagent.proto", "node_hooks.proto", "cri.proto", "nri.proto", "ttrpc.proto"];
+    let files = protox::compile(interfaces, ["proto"]).context("compile the interfaces in proto")?;
     tonic_prost_build::configure()
         .type_attribute(".", "#[derive(serde::Serialize)]")
         .btree_map(".")
         .compile_fds(files)
-        .context("generate messages and calls")
+        .context("generate the gRPC API")
 }
 
 fn build_object(out_dir: &Path) -> Result<()> {

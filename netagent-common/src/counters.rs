@@ -123,7 +123,7 @@ pub struct PortCounters {
     pub from_vm: Count,
     /// Delivered to the guest's tap.
     pub to_vm: Count,
-    /// Handed to the agent: DHCP and router solicitations.
+    /// Handed to the agent, or to the bridge of a port that has one: DHCP and router solicitations.
     pub punted: Count,
     /// Refused, by [`DropReason`].
     pub drops: [Count; DROP_REASONS],

@@ -70,7 +70,9 @@ pub fn from_pod(ctx: TcContext) -> i32 {
         Verdict::Forward => act::NEXT,
         Verdict::Drop(reason) => refuse(counters, reason, frame::meta(&ctx)),
         // Nothing that leaves by the pod link is for the agent, or judged by its addresses.
-        Verdict::Claim(_) | Verdict::Forget(_) | Verdict::Punt(_) | Verdict::TooBig => act::SHOT,
+        Verdict::Claim(_) | Verdict::Forget(_) | Verdict::Punt(_) | Verdict::Bridge | Verdict::TooBig => {
+            act::SHOT
+        }
     }
 }
 
@@ -116,6 +118,10 @@ fn run(ctx: TcContext, slot: u32, direction: Direction) -> i32 {
             }
             Err(reason) => refuse(counters, reason, meta),
         },
+        (Verdict::Bridge, _) => {
+            counters.punted.add(meta.len.into());
+            act::NEXT
+        }
         (Verdict::TooBig, _) => {
             act::tell_too_big(&ctx, slot, meta);
             refuse(counters, DropReason::Oversized, meta)

@@ -81,7 +81,10 @@ fn run(ctx: XdpContext, direction: Direction) -> u32 {
             counters.dropped(reason).add(len.into());
             XDP_DROP
         }
-        // For the agent; these frames are as they came. Claims have become one of the others above.
-        (Verdict::Punt(_) | Verdict::TooBig | Verdict::Claim(_) | Verdict::Forget(_), _) => XDP_PASS,
+        // For the agent or a bridge; these frames are as they came. Claims have become one of the others above.
+        (
+            Verdict::Punt(_) | Verdict::Bridge | Verdict::TooBig | Verdict::Claim(_) | Verdict::Forget(_),
+            _,
+        ) => XDP_PASS,
     }
 }

@@ -135,20 +135,36 @@ impl Agent {
 
     /// Starts the agent (again, on the same socket and bpffs) and waits until it answers.
     pub fn start(&mut self) -> Result<()> {
+        self.launch()?;
+        let up = self.wait_until_it_answers();
+        if up.is_err() {
+            // One that does not answer is none.
+            self.process = None;
+        }
+        up
+    }
+
+    /// Starts the agent without waiting for it.
+    pub fn launch(&mut self) -> Result<()> {
         if self.process.is_some() {
             bail!("the agent runs already");
         }
-        let mut command = self.run_command();
-        let mut process = Process::spawn_logged(&mut command, &self.log_path())?;
+        self.process = Some(Process::spawn_logged(&mut self.run_command(), &self.log_path())?);
+        Ok(())
+    }
+
+    /// Waits until an agent that was launched answers.
+    pub fn wait_until_it_answers(&mut self) -> Result<()> {
+        let line = command_line(&self.run_command());
+        let mut process = self.take_process()?;
         let up = poll::try_until("the agent to answer on its socket", START_TIMEOUT, || {
             if let Some(status) = process.try_wait()? {
-                bail!("`{}` ended with {}", command_line(&command), shell_code(status));
+                bail!("`{line}` ended with {}", shell_code(status));
             }
             Ok((self.cli(&["status"])?.code == 0).then_some(()))
         });
-        up.with_context(|| format!("the agent does not start; its log ends:\n{}", self.log_tail()))?;
         self.process = Some(process);
-        Ok(())
+        up.with_context(|| format!("the agent does not start; its log ends:\n{}", self.log_tail()))
     }
 
     /// Another version from the next start on, for the agent and the command line alike.

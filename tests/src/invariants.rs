@@ -84,7 +84,9 @@ pub fn from_vm(data: &[u8]) {
             }
             only_macs_changed(&frame, &after, &seen);
         }
-        Verdict::Punt(_) | Verdict::TooBig => assert_eq!(after, frame, "changed, and not forwarded"),
+        Verdict::Punt(_) | Verdict::Bridge | Verdict::TooBig => {
+            assert_eq!(after, frame, "changed, and not forwarded")
+        }
         Verdict::Drop(reason) => {
             // A rewrite that finds no room says `malformed` midway; nobody sees that frame.
             assert!(after == frame || reason == DropReason::Malformed, "changed, and dropped as {reason:?}");
@@ -112,7 +114,7 @@ pub fn to_vm(data: &[u8]) {
             }
         }
         Verdict::Drop(_) => {}
-        Verdict::Punt(_) | Verdict::TooBig | Verdict::Claim(_) => {
+        Verdict::Punt(_) | Verdict::Bridge | Verdict::TooBig | Verdict::Claim(_) => {
             panic!("{verdict:?} of a frame for the guest")
         }
     }

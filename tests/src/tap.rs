@@ -107,12 +107,22 @@ impl Tap {
             .with_context(|| format!("tap {name} in {}", netns.name()))
     }
 
+    /// Opens `name` as QEMU does in a launcher: of another user, without any capability; the device was given to it.
+    pub fn open_as(netns: &Netns, name: &str, spec: TapSpec, user: u32) -> Result<Self> {
+        netns
+            .run_inside(|| {
+                let device = device()?;
+                become_user(user)?;
+                Self::set_up(device, name, spec)
+            })?
+            .with_context(|| format!("tap {name} in {} as user {user}", netns.name()))
+    }
+
     fn open_here(name: &str, spec: TapSpec) -> Result<Self> {
-        let file = OpenOptions::new()
-            .read(true)
-            .write(true)
-            .open("/dev/net/tun")
-            .context("cannot open /dev/net/tun")?;
+        Self::set_up(device()?, name, spec)
+    }
+
+    fn set_up(file: File, name: &str, spec: TapSpec) -> Result<Self> {
         let queues = if spec.multi_queue { libc::IFF_MULTI_QUEUE } else { 0 };
         let flags = libc::IFF_TAP | libc::IFF_NO_PI | libc::IFF_VNET_HDR | queues;
         let mut request =
@@ -175,6 +185,30 @@ impl Tap {
     pub(crate) fn write(&self, packet: &[u8]) -> io::Result<()> {
         (&self.file).write(packet).map(drop)
     }
+}
+
+fn device() -> Result<File> {
+    OpenOptions::new().read(true).write(true).open("/dev/net/tun").context("cannot open /dev/net/tun")
+}
+
+/// Makes the calling thread, and no other, one of that user and group, which takes its capabilities. The thread has to
+/// end afterwards.
+fn become_user(id: u32) -> Result<()> {
+    let id = libc::c_long::from(id);
+    for (call, name, arguments) in [
+        (libc::SYS_setgroups, "setgroups", [0, 0, 0]),
+        (libc::SYS_setresgid, "setresgid", [id; 3]),
+        (libc::SYS_setresuid, "setresuid", [id; 3]),
+    ] {
+        let [first, second, third] = arguments;
+        #[expect(unsafe_code, reason = "libc's wrappers change every thread of the process")]
+        // SAFETY: the arguments are numbers, and a list of no groups; no memory is involved.
+        let done = unsafe { libc::syscall(call, first, second, third) };
+        if done != 0 {
+            return Err(io::Error::last_os_error()).with_context(|| format!("{name} to {id}"));
+        }
+    }
+    Ok(())
 }
 
 impl AsFd for Tap {

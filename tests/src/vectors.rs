@@ -208,6 +208,7 @@ pub fn spell(verdict: Verdict) -> String {
         Verdict::Punt(PuntKind::Dhcpv6) => "punt dhcpv6".to_owned(),
         Verdict::Punt(PuntKind::RouterSolicitation) => "punt router_solicitation".to_owned(),
         Verdict::Punt(PuntKind::TooBig) => "punt too_big".to_owned(),
+        Verdict::Bridge => "bridge".to_owned(),
         Verdict::TooBig => "too big".to_owned(),
         Verdict::Drop(reason) => format!("drop {}", reason.as_str()),
     }

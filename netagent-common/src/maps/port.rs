@@ -41,6 +41,9 @@ pub const PEER_SCRUBS: u32 = 1 << 7;
 
 /// [`Port::flags`]: the agent serves nobody here. What a guest asks of DHCP servers and routers goes to the network's own.
 pub const UNSERVED: u32 = 1 << 12;
+/// [`Port::flags`]: tap and pod link are in a bridge that is somebody else's, and the programs take frames before it
+/// does. What a guest asks of DHCP servers and routers goes on to the bridge, where they were answered before.
+pub const BRIDGED: u32 = 1 << 13;
 
 /// [`Port::flags`]: what the self-test of the path came to, a number in these bits; 0 before it was made. The programs
 /// do not read it: the agent finds it again after a restart.
@@ -59,7 +62,7 @@ pub struct Port {
     pub netns_dev: u64,
     /// `st_ino` of the network namespace.
     pub netns_ino: u64,
-    /// [`ACTIVE`], [`PEER`], [`OWNS_CLSACT`], [`UNSERVED`], [`SELF_TEST`] and which of the lists below are not empty.
+    /// [`ACTIVE`], [`PEER`], [`OWNS_CLSACT`], [`UNSERVED`], [`BRIDGED`], [`SELF_TEST`] and which of the lists below are not empty.
     pub flags: u32,
     /// The pod link, in the port's namespace.
     pub pod_ifindex: u32,

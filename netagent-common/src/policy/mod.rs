@@ -36,6 +36,9 @@ pub enum Verdict {
     Forget(V6),
     /// Goes to the agent and nowhere else. Only from the guest.
     Punt(PuntKind),
+    /// Goes on, as it came, to the bridge that the guest's tap is in: whoever answered such frames before still does.
+    /// Only from the guest, and only where a port is [`BRIDGED`](crate::maps::BRIDGED).
+    Bridge,
     /// Refused as [`DropReason::Oversized`], and the agent gets its beginning so that the guest is told the MTU.
     TooBig,
     /// Ends here.

@@ -20,4 +20,4 @@ pub mod v1 {
 pub use client::{Client, ClientError};
 pub use request::{FieldError, port_spec};
 pub use server::serve;
-pub use socket::{Socket, SocketError};
+pub use socket::{Socket, SocketError, SocketFile};

@@ -13,6 +13,7 @@ use crate::{
         guard::{self, GuardError, GuardSpec, RulesOff},
         hand_off::{HandOff, HandOffError},
         ids::{IdError, IfName},
+        mode::{Mode, ModeError},
         origin::{Origin, OriginError, Pod},
         spec::{PortSpec, TapSpec},
     },
@@ -36,6 +37,14 @@ pub enum FieldError {
         /// Its value.
         path: String,
     },
+    /// No such mode.
+    #[error(transparent)]
+    Mode(#[from] ModeError),
+    /// What KubeVirt tells the guest stays KubeVirt's.
+    #[error(
+        "mode accelerate leaves to KubeVirt what the guest is told; leave out what is laid over it, as dns, mtu or lease_seconds"
+    )]
+    NotOurHandOff,
     /// No such tier.
     #[error("tier {0}")]
     Tier(String),
@@ -73,8 +82,14 @@ pub enum FieldError {
 /// The first field that cannot be used.
 pub fn port_spec(request: &v1::AttachRequest) -> Result<PortSpec, FieldError> {
     let netns = Netns::open_pod(&absolute("netns", &request.netns)?)?;
+    let mode: Mode = given(&request.mode).map(|mode| mode.parse()).transpose()?.unwrap_or_default();
+    let hand_off = hand_off(request)?;
+    if mode == Mode::Accelerate && hand_off != HandOff::default() {
+        return Err(FieldError::NotOurHandOff);
+    }
     let ask = PortAsk {
-        pod_link: name(&request.pod_link, "eth0")?,
+        pod_link: name(&request.pod_link, mode.usual_pod_link())?,
+        mode,
         tap: TapSpec {
             name: name(&request.tap, "tap0")?,
             queues: queues(request.queues)?,
@@ -87,7 +102,7 @@ pub fn port_spec(request: &v1::AttachRequest) -> Result<PortSpec, FieldError> {
             .transpose()?
             .unwrap_or_default(),
         guard: guard_spec(request)?,
-        hand_off: hand_off(request)?,
+        hand_off,
         resolv_conf: given(&request.resolv_conf).map(|p| absolute("resolv_conf", &p)).transpose()?,
         hostname: given(&request.hostname),
     };

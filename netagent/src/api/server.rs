@@ -4,7 +4,9 @@
 use std::future::Future;
 
 use tokio_stream::wrappers::UnixListenerStream;
-use tonic::{Request, Response, Status, transport::server::UdsConnectInfo};
+use tonic::{
+    Request, Response, Status, service::interceptor::InterceptedService, transport::server::UdsConnectInfo,
+};
 
 use super::{
     FieldError, Socket,
@@ -17,6 +19,9 @@ use crate::{
     reconcile::{PortLookup, Ports, RequestError},
 };
 
+/// Longest request in bytes: a few times what a port can be told.
+const LONGEST_REQUEST: usize = 64 * 1024;
+
 /// Serves until `stop` is there, and then until the requests under way are answered.
 ///
 /// # Errors
@@ -27,7 +32,9 @@ pub async fn serve(
     stop: impl Future<Output = ()>,
 ) -> Result<(), tonic::transport::Error> {
     let (listener, _file) = socket.into_parts();
-    let service = netagent_server::NetagentServer::with_interceptor(Api { ports }, only_root);
+    let service =
+        netagent_server::NetagentServer::new(Api { ports }).max_decoding_message_size(LONGEST_REQUEST);
+    let service = InterceptedService::new(service, only_root);
     tonic::transport::Server::builder()
         .add_service(service)
         .serve_with_incoming_shutdown(UnixListenerStream::new(listener), stop)

@@ -22,13 +22,13 @@ use tokio::net::UnixListener;
 /// that another agent has just locked.
 #[derive(Debug)]
 pub struct Socket {
-    pub(super) listener: UnixListener,
+    listener: UnixListener,
     file: SocketFile,
 }
 
 /// Removes the file at the end, and gives the lock back after that.
 #[derive(Debug)]
-pub(super) struct SocketFile {
+pub struct SocketFile {
     path: PathBuf,
     _lock: Flock<File>,
 }
@@ -95,7 +95,8 @@ impl Socket {
         Ok(Self { listener, file })
     }
 
-    pub(super) fn into_parts(self) -> (UnixListener, SocketFile) {
+    /// What listens, and what has to be kept for as long as that does.
+    pub fn into_parts(self) -> (UnixListener, SocketFile) {
         (self.listener, self.file)
     }
 }

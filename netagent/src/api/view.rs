@@ -33,6 +33,7 @@ pub(super) fn port(parts: &Parts, lookup: &PortLookup) -> Result<v1::Port, Datap
             pod_namespace: spec.origin.pod.namespace.clone(),
             pod_name: spec.origin.pod.name.clone(),
         }),
+        mode: spec.mode.to_string(),
         state_seconds: lookup.status.since.elapsed().as_secs(),
         ..v1::Port::default()
     };

@@ -12,9 +12,11 @@ use crate::{
     core::{
         guard::{EtherType, RulesOff, VlanId},
         ids::{IfName, MacAddr},
+        mode::{Mode, ModeError},
         tier::TierChoice,
     },
     datapath::Feature,
+    sys::labelled_tap,
 };
 
 /// Gives a VM inside a pod the pod's network, through eBPF instead of a bridge.
@@ -56,6 +58,15 @@ pub(super) enum Command {
     Plan(AttachArgs),
     /// Remove everything that netagent made on this node. Only while no agent runs.
     Cleanup(CleanupArgs),
+    /// Copy this binary to where the container runtime looks for CNI plugins: whole, or not at all.
+    InstallCni(InstallCniArgs),
+    /// Make a tap on standard input. The agent starts itself so, under the SELinux label that the tap is to have.
+    #[command(name = labelled_tap::VERB, hide = true)]
+    MakeTap {
+        name: IfName,
+        /// `IFF_*`.
+        flags: i32,
+    },
     /// Print or check a configuration.
     Config {
         #[command(subcommand)]
@@ -69,25 +80,48 @@ pub(super) struct RunArgs {
     #[arg(long, value_name = "FILE", env = "NETAGENT_CONFIG")]
     pub(super) config: Option<PathBuf>,
     /// A mounted BPF filesystem [default: /sys/fs/bpf].
-    #[arg(long, value_name = "DIR", env = "NETAGENT_BPFFS")]
+    #[arg(long, value_name = "DIR")]
     pub(super) bpffs: Option<PathBuf>,
     /// Serve metrics and health over HTTP on this address.
-    #[arg(long, value_name = "ADDR", env = "NETAGENT_METRICS")]
+    #[arg(long, value_name = "ADDR")]
     pub(super) metrics: Option<SocketAddr>,
     /// Attach this namespace at start, with default settings. Can be given again.
     #[arg(long, value_name = "NETNS")]
     pub(super) attach: Vec<PathBuf>,
     #[command(flatten)]
     pub(super) lease: LeaseArgs,
-    /// What to log, as in `info` or `netagent=debug`.
-    #[arg(long, value_name = "FILTER", env = "NETAGENT_LOG", default_value = "info")]
-    pub(super) log: String,
+    /// Compare a port with what it should be this often when nothing else calls for it [default: 30].
+    #[arg(long, value_name = "N")]
+    pub(super) resync_seconds: Option<u32>,
+    /// What to log, as in `info` or `netagent=debug` [default: info].
+    #[arg(long, value_name = "FILTER")]
+    pub(super) log: Option<String>,
     /// Log JSON lines.
-    #[arg(long, env = "NETAGENT_LOG_JSON")]
+    #[arg(long)]
     pub(super) log_json: bool,
+    /// Set any key of the configuration, as in resync_seconds=60 or section.key=value; so does the environment variable
+    /// NETAGENT_KEY or NETAGENT_SECTION_KEY. Can be given again.
+    #[arg(long, value_name = "KEY=VALUE")]
+    pub(super) set: Vec<Assignment>,
     /// Take the kernel to lack a feature that it has, to see the fallback work.
     #[arg(long, value_name = "FEATURE")]
     pub(super) without: Vec<Without>,
+}
+
+/// A key of the configuration and its value.
+#[derive(Clone, Debug)]
+pub(super) struct Assignment {
+    pub(super) key: String,
+    pub(super) value: String,
+}
+
+impl std::str::FromStr for Assignment {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let (key, value) = text.split_once('=').ok_or_else(|| format!("`{text}` is not KEY=VALUE"))?;
+        Ok(Self { key: key.trim().to_owned(), value: value.trim().to_owned() })
+    }
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
@@ -119,10 +153,10 @@ pub(super) struct AttachArgs {
     /// The pod's network namespace, as /run/netns/NAME or /proc/PID/ns/net.
     #[arg(long, value_name = "PATH")]
     netns: PathBuf,
-    /// The interface that the CNI put into it.
-    #[arg(long, value_name = "IFNAME", default_value = "eth0")]
-    pod_link: IfName,
-    /// The tap to make.
+    /// The interface that the CNI put into it [default: eth0, with mode accelerate eth0-nic].
+    #[arg(long, value_name = "IFNAME")]
+    pod_link: Option<IfName>,
+    /// The tap to make, with mode accelerate the one that is there.
     #[arg(long, value_name = "IFNAME", default_value = "tap0")]
     tap: IfName,
     /// The guest's MAC [default: the pod link's].
@@ -135,8 +169,9 @@ pub(super) struct AttachArgs {
     /// open /dev/net/tun].
     #[arg(long, value_name = "UID[:GID]")]
     owner: Option<Owner>,
-    /// How the guest meets the pod's network.
-    #[arg(long, value_name = "MODE", default_value = "l2")]
+    /// How the guest meets the pod's network: l2 (it has the pod's address and MAC, through a tap of netagent's), or
+    /// accelerate (it keeps the bridge that KubeVirt made, and the programs take the frames before that does).
+    #[arg(long, value_name = "MODE", default_value_t = Mode::L2, value_parser = mode)]
     mode: Mode,
     /// How packets leave: auto, peer, plain, or xdp for a guest and a host peer without offloads.
     #[arg(long, default_value_t = TierChoice::Auto)]
@@ -163,12 +198,6 @@ pub(super) struct AttachArgs {
     hand_off: HandOffArgs,
 }
 
-#[derive(Clone, Copy, Debug, ValueEnum)]
-enum Mode {
-    /// The guest has the pod's address and MAC.
-    L2,
-}
-
 #[derive(Clone, Copy, Debug)]
 struct Owner {
     uid: u32,
@@ -190,10 +219,10 @@ impl std::str::FromStr for Owner {
 
 impl AttachArgs {
     pub(super) fn request(&self) -> Result<v1::AttachRequest> {
-        let Mode::L2 = self.mode;
         Ok(v1::AttachRequest {
             netns: absolute(&self.netns)?,
-            pod_link: self.pod_link.to_string(),
+            pod_link: self.pod_link.as_ref().map_or_else(String::new, IfName::to_string),
+            mode: self.mode.to_string(),
             tap: self.tap.to_string(),
             mac: self.mac.map_or_else(String::new, |mac| mac.to_string()),
             queues: self.queues,
@@ -219,6 +248,10 @@ impl AttachArgs {
             origin: None,
         })
     }
+}
+
+fn mode(text: &str) -> Result<Mode, ModeError> {
+    text.parse()
 }
 
 fn rule_name(name: &str) -> Result<String, String> {
@@ -256,19 +289,29 @@ pub(super) struct CleanupArgs {
     #[arg(long, value_name = "FILE", env = "NETAGENT_CONFIG")]
     pub(super) config: Option<PathBuf>,
     /// The BPF filesystem that it used [default: /sys/fs/bpf].
-    #[arg(long, value_name = "DIR", env = "NETAGENT_BPFFS")]
+    #[arg(long, value_name = "DIR")]
     pub(super) bpffs: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct InstallCniArgs {
+    /// The directory of the plugins.
+    #[arg(long, value_name = "DIR", default_value = "/opt/cni/bin")]
+    pub(super) to: PathBuf,
 }
 
 #[derive(Debug, Subcommand)]
 pub(super) enum ConfigCommand {
     /// Print the defaults, as a file to start from.
     Default,
-    /// Check a file and print what it comes to.
+    /// Check file and environment, and print what they come to.
     Check {
         /// The file [default: /etc/netagent/netagent.toml].
         #[arg(value_name = "FILE")]
         file: Option<PathBuf>,
+        /// Set a key over file and environment, as `run --set` does.
+        #[arg(long, value_name = "KEY=VALUE")]
+        set: Vec<Assignment>,
     },
 }
 

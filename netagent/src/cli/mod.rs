@@ -3,19 +3,22 @@
 
 mod args;
 mod hand_off;
+mod install;
 mod show;
 mod table;
 
 use std::{path::Path, process::ExitCode};
 
 use anyhow::{Context as _, Result};
-use args::{Cli, Command, ConfigCommand, Output, RunArgs};
+use args::{Assignment, Cli, Command, ConfigCommand, Output, RunArgs};
 use clap::Parser as _;
 
 use crate::{
     api::{Client, ClientError, v1},
     app::{self, Options},
-    config::{Config, USUAL_SOCKET},
+    config::{Config, Layers, USUAL_SOCKET},
+    sys::labelled_tap,
+    telemetry::log,
 };
 
 /// Exit code: something failed.
@@ -45,22 +48,33 @@ fn text(error: &anyhow::Error) -> String {
 }
 
 fn dispatch(cli: Cli) -> Result<()> {
-    let runtime = match cli.command {
-        Command::Run(_) => tokio::runtime::Builder::new_multi_thread().enable_all().build(),
-        _ => tokio::runtime::Builder::new_current_thread().enable_all().build(),
-    };
-    runtime.context("start the runtime")?.block_on(run(cli))
+    match cli.command {
+        Command::Run(args) => {
+            let layers = layers(&args, cli.socket.as_deref());
+            let config = layers.load()?;
+            let log = log::start(config.agent.log.filter(), config.agent.log_json);
+            for (variable, nearest) in layers.doubtful_variables() {
+                tracing::warn!(variable, nearest, "environment variable sets nothing");
+            }
+            // What is given up is given up by the threads that are started from here on.
+            app::shed_privileges(&config)?;
+            let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
+            let reload = app::Reload { layers, log };
+            let options = Options { config, lacking: args.lacking(), reload, attach: args.attach };
+            runtime.context("start the runtime")?.block_on(app::run(options))
+        }
+        _ => {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+            runtime.context("start the runtime")?.block_on(run(cli))
+        }
+    }
 }
 
 async fn run(cli: Cli) -> Result<()> {
     let output = cli.output;
     let socket = cli.socket.clone().unwrap_or_else(|| USUAL_SOCKET.into());
     match cli.command {
-        Command::Run(args) => {
-            log(&args)?;
-            let config = config(&args, cli.socket.as_deref())?;
-            app::run(Options { config, lacking: args.lacking(), attach: args.attach }).await
-        }
+        Command::Run(_) => unreachable!("the agent has a runtime of its own"),
         Command::Attach(args) => {
             let mut client = Client::connect(&socket).await?;
             let port = client.attach(args.request()?).await?;
@@ -87,51 +101,61 @@ async fn run(cli: Cli) -> Result<()> {
             show::port(&port, output)
         }
         Command::Cleanup(args) => {
-            let mut config = Config::load(args.config.as_deref())?;
-            config.socket = cli.socket.unwrap_or(config.socket);
-            config.bpffs = args.bpffs.unwrap_or(config.bpffs);
-            config.check()?;
+            let mut layers = Layers::new(args.config.as_deref()).environment(environment());
+            lay(&mut layers, "--socket", "socket", cli.socket.as_deref().map(Path::display));
+            lay(&mut layers, "--bpffs", "bpffs", args.bpffs.as_deref().map(Path::display));
+            let config = layers.load()?;
             let gone = app::clean_up(&config).await?;
             let detached = gone.iter().map(ToString::to_string).collect();
             show::detached(&v1::DetachReply { detached }, output)
         }
+        Command::InstallCni(args) => {
+            let installed = install::install(Path::new("/proc/self/exe"), &args.to)?;
+            show::installed(&installed, output)
+        }
+        Command::MakeTap { name, flags } => {
+            labelled_tap::make_on_stdin(&name, flags).with_context(|| format!("make tap {name}"))
+        }
         Command::Config { command } => match command {
             ConfigCommand::Default => show::config(&Config::default(), output),
-            ConfigCommand::Check { file } => {
-                let config = Config::load(file.as_deref())?;
-                config.check()?;
-                show::config(&config, output)
+            ConfigCommand::Check { file, set } => {
+                let mut layers = Layers::new(file.as_deref()).environment(environment());
+                lay(&mut layers, "--socket", "socket", cli.socket.as_deref().map(Path::display));
+                for Assignment { key, value } in &set {
+                    layers.flag(format!("--set {key}"), key, value);
+                }
+                show::config(&layers.load()?, output)
             }
         },
     }
 }
 
-fn config(args: &RunArgs, socket: Option<&Path>) -> Result<Config> {
-    let mut config = Config::load(args.config.as_deref())?;
-    if let Some(socket) = socket {
-        config.socket = socket.to_owned();
+/// All that is said to an agent about its configuration.
+fn layers(args: &RunArgs, socket: Option<&Path>) -> Layers {
+    let mut layers = Layers::new(args.config.as_deref()).environment(environment());
+    lay(&mut layers, "--socket", "socket", socket.map(Path::display));
+    lay(&mut layers, "--bpffs", "bpffs", args.bpffs.as_deref().map(Path::display));
+    lay(&mut layers, "--metrics", "metrics", args.metrics);
+    lay(&mut layers, "--lease-seconds", "lease_seconds", args.lease.seconds());
+    lay(&mut layers, "--resync-seconds", "resync_seconds", args.resync_seconds);
+    lay(&mut layers, "--log", "log", args.log.as_deref());
+    lay(&mut layers, "--log-json", "log_json", args.log_json.then_some(true));
+    for Assignment { key, value } in &args.set {
+        layers.flag(format!("--set {key}"), key, value);
     }
-    if let Some(bpffs) = &args.bpffs {
-        config.bpffs.clone_from(bpffs);
-    }
-    config.metrics = args.metrics.or(config.metrics);
-    config.lease_seconds = args.lease.seconds().unwrap_or(config.lease_seconds);
-    config.check()?;
-    Ok(config)
+    layers
 }
 
-fn log(args: &RunArgs) -> Result<()> {
-    use std::io::IsTerminal as _;
-    use tracing_subscriber::{EnvFilter, fmt};
-
-    let filter = EnvFilter::try_new(&args.log).with_context(|| format!("log filter `{}`", args.log))?;
-    let subscriber = fmt().with_env_filter(filter).with_writer(std::io::stderr);
-    if args.log_json {
-        subscriber.json().init();
-    } else {
-        subscriber.with_ansi(std::io::stderr().is_terminal()).init();
+fn lay(layers: &mut Layers, flag: &str, key: &str, value: Option<impl ToString>) {
+    if let Some(value) = value {
+        layers.flag(flag, key, value);
     }
-    Ok(())
+}
+
+/// The environment, as far as it is text.
+fn environment() -> impl Iterator<Item = (String, String)> {
+    std::env::vars_os()
+        .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
 }
 
 impl Output {

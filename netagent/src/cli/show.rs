@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! What people read.
 
+use std::path::Path;
+
 use anyhow::Result;
 
 use super::{
@@ -86,6 +88,7 @@ fn port_fields(port: &v1::Port) -> Vec<(&'static str, String)> {
             ),
         ),
         ("datapath", with(datapath.tier, " on ", format!("{} ({})", datapath.hook, datapath.reason))),
+        ("mode", port.mode.clone()),
         ("warnings", datapath.warnings.join("\n")),
         ("guard", guard(&port.guard.clone().unwrap_or_default())),
         ("guest mac", guest.mac),
@@ -146,9 +149,15 @@ pub(super) fn detached(reply: &v1::DetachReply, output: Output) -> Result<()> {
     })
 }
 
+/// Where the CNI plugin is now.
+pub(super) fn installed(path: &Path, output: Output) -> Result<()> {
+    let installed = serde_json::json!({ "installed": path });
+    output.print(&installed, || format!("installed {}", path.display()))
+}
+
 /// A configuration, as the file that it could be.
 pub(super) fn config(config: &Config, output: Output) -> Result<()> {
-    output.print(config, || config.to_toml())
+    output.print(&config.to_table(), || config.to_toml())
 }
 
 fn device(ifname: &str, ifindex: u32, rest: &str) -> String {

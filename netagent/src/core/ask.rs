@@ -7,6 +7,7 @@ use super::{
     guard::GuardSpec,
     hand_off::HandOff,
     ids::{IfName, MacAddr, NetnsId},
+    mode::Mode,
     origin::Origin,
     spec::{PortSpec, TapSpec},
     tier::TierChoice,
@@ -20,6 +21,8 @@ pub const MAX_QUEUES: u16 = 256;
 pub struct PortAsk {
     /// The interface that the CNI puts into the namespace.
     pub pod_link: IfName,
+    /// How the guest meets the pod's network.
+    pub mode: Mode,
     /// The tap to make.
     pub tap: TapSpec,
     /// The guest's MAC; the pod link's when not given.
@@ -41,6 +44,7 @@ impl PortAsk {
     pub fn plain(pod_link: IfName, tap: IfName) -> Self {
         Self {
             pod_link,
+            mode: Mode::default(),
             tap: TapSpec { name: tap, queues: 1, uid: None, gid: None },
             mac: None,
             tier: TierChoice::default(),
@@ -53,13 +57,14 @@ impl PortAsk {
 
     /// The ask in the namespace `netns`, which is found at `path`.
     pub fn into_spec(self, path: PathBuf, netns: NetnsId, origin: Origin) -> PortSpec {
-        let Self { pod_link, tap, mac, tier, guard, hand_off, resolv_conf, hostname } = self;
+        let Self { pod_link, mode, tap, mac, tier, guard, hand_off, resolv_conf, hostname } = self;
         PortSpec {
             netns: path,
             netns_id: netns,
             // Read when the port is wired: it takes a look from inside.
             netns_cookie: None,
             pod_link,
+            mode,
             tap,
             mac,
             tier,

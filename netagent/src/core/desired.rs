@@ -4,7 +4,7 @@
 use ipnet::IpNet;
 use netagent_common::{
     address::{Mac, V4, V6},
-    maps::{self, ACTIVE, MAX_IPV4, MAX_IPV6, OWNS_CLSACT, PEER, PEER_SCRUBS, UNSERVED},
+    maps::{self, ACTIVE, BRIDGED, MAX_IPV4, MAX_IPV6, OWNS_CLSACT, PEER, PEER_SCRUBS, UNSERVED},
     rule::Rule,
 };
 
@@ -13,6 +13,7 @@ use super::{
     guest::{self, Guest},
     hand_off::HandOffError,
     ids::{IfName, MacAddr, NetnsId, PortId},
+    mode::Mode,
     pod::{PodFacts, PodLink},
     question::Question,
     self_test::{self, SelfTest},
@@ -29,9 +30,12 @@ pub struct DesiredPort {
     pub netns_id: NetnsId,
     /// The link that the CNI made.
     pub pod_link: PodLink,
-    /// MAC of the pod link.
+    /// The MAC that the guest's frames leave with: the pod link's; in mode `accelerate` the guest's own, as the bridge
+    /// has it.
     pub pod_mac: MacAddr,
-    /// The tap to make.
+    /// What it is made of.
+    pub mode: Mode,
+    /// The tap to make, or the one that is there.
     pub tap: TapSpec,
     /// Exceptions from the guard.
     pub guard: GuardSpec,
@@ -86,6 +90,23 @@ pub enum SpecError {
         /// The address.
         mac: MacAddr,
     },
+    /// What the bridge has heard is not who the guest is taken for: it would be cut off.
+    #[error(
+        "the bridge has heard {heard} through tap {tap}, and the guest is taken for {mac}; name its MAC with --mac, or say --guard-off source_mac where others are behind it"
+    )]
+    OtherStation {
+        /// The tap.
+        tap: IfName,
+        /// The guest's MAC, as far as is known.
+        mac: MacAddr,
+        /// The other station's.
+        heard: MacAddr,
+    },
+    /// The mode needs what the kernel lacks.
+    #[error(
+        "mode accelerate needs tcx, which this kernel lacks (6.6): only its links come off a tap in one moment"
+    )]
+    NeedsTcx,
     /// The exceptions from the guard do not fit.
     #[error(transparent)]
     Guard(#[from] GuardError),
@@ -111,7 +132,7 @@ impl DesiredPort {
         if !link.up {
             return Err(SpecError::LinkDown(name()));
         }
-        if facts.addresses.is_empty() && !spec.hand_off.off {
+        if facts.addresses.is_empty() && spec.mode == Mode::L2 && !spec.hand_off.off {
             return Err(SpecError::NoAddress(name()));
         }
         let v4 = facts.addresses.iter().filter(|a| matches!(a, IpNet::V4(_))).count();
@@ -121,8 +142,16 @@ impl DesiredPort {
                 return Err(SpecError::TooManyAddresses { link: name(), family, have, room });
             }
         }
-        let pod_mac = link.mac.ok_or_else(|| SpecError::NotEthernet(name()))?;
-        let mac = spec.mac.unwrap_or(pod_mac);
+        let (mac, pod_mac) = match spec.mode {
+            Mode::L2 => {
+                let pod_mac = link.mac.ok_or_else(|| SpecError::NotEthernet(name()))?;
+                (spec.mac.unwrap_or(pod_mac), pod_mac)
+            }
+            Mode::Accelerate => {
+                let mac = bridged_mac(spec, facts, kernel)?;
+                (mac, mac)
+            }
+        };
         if !mac.is_station() {
             return Err(SpecError::GuestMac { mac });
         }
@@ -134,6 +163,7 @@ impl DesiredPort {
             netns_id: spec.netns_id,
             pod_link: link.clone(),
             pod_mac,
+            mode: spec.mode,
             tap: spec.tap.clone(),
             guard: spec.guard.clone(),
             warnings: warnings(spec, facts, &guest),
@@ -150,6 +180,10 @@ impl DesiredPort {
     /// # Errors
     /// When `peer` was asked for by name and failed.
     pub fn heed(mut self, choice: TierChoice, outcome: SelfTest) -> Result<Self, TierError> {
+        if self.mode == Mode::Accelerate {
+            self.tier_reason.push_str("; unproved: the tap is the VM's, and is not opened to ask through it");
+            return Ok(self);
+        }
         let gateway = self.question().map(|question| question.gateway());
         if (outcome, self.tier) == (SelfTest::PeerFailed, Tier::Peer) {
             let obstacle = self_test::peer_failed(gateway);
@@ -165,9 +199,12 @@ impl DesiredPort {
         Ok(self)
     }
 
-    /// What its self-test asks; nothing when there is nobody to ask.
+    /// What its self-test asks; nothing when there is nobody to ask, or the tap is not ours to ask through.
     pub fn question(&self) -> Option<Question> {
-        Question::of(&self.guest)
+        match self.mode {
+            Mode::L2 => Question::of(&self.guest),
+            Mode::Accelerate => None,
+        }
     }
 
     /// The port entry that the programs read. A tap that is still to be made has index 0.
@@ -179,7 +216,11 @@ impl DesiredPort {
             | if self.tier == Tier::Peer { PEER } else { 0 }
             | if self.peer_scrubs { PEER_SCRUBS } else { 0 }
             | if owns_clsact { OWNS_CLSACT } else { 0 }
-            | if self.guest.hand_off.off { UNSERVED } else { 0 };
+            | match self.mode {
+                Mode::Accelerate => BRIDGED,
+                Mode::L2 if self.guest.hand_off.off => UNSERVED,
+                Mode::L2 => 0,
+            };
         entry.pod_ifindex = self.pod_link.ifindex;
         entry.tap_ifindex = tap_ifindex;
         entry.mtu = self.pod_link.mtu;
@@ -190,8 +231,12 @@ impl DesiredPort {
         entry.pod_mac = Mac::new(self.pod_mac.0);
         entry.link_local = entry.guest_mac.link_local();
         self.guard.write(&mut entry);
+        let mut drop_rules = |rules: &[Rule]| rules.iter().for_each(|rule| entry.guard_off |= rule.bit());
         if !has_identity(&self.guest.addresses, &self.guard) {
-            entry.guard_off |= ADDRESS_RULES.iter().fold(0, |bits, rule| bits | rule.bit());
+            drop_rules(&ADDRESS_RULES);
+        }
+        if self.mode == Mode::Accelerate {
+            drop_rules(&NOT_IDENTITY);
         }
         self.write_addresses(&mut entry);
         self.write_next_hops(&mut entry);
@@ -234,6 +279,28 @@ impl DesiredPort {
 const ADDRESS_RULES: [Rule; 5] =
     [Rule::SourceIpv4, Rule::SourceIpv6, Rule::ArpSender, Rule::NdTarget, Rule::Destination];
 
+/// The rules that are not about who the guest is. A bridge gives the guest whatever comes, and a VM that was wired so
+/// must not miss it.
+const NOT_IDENTITY: [Rule; 3] = [Rule::Destination, Rule::Ethertype, Rule::Vlan];
+
+/// The guest's MAC in mode `accelerate`: the bridge never changed one, so the guest and the node know it by this.
+fn bridged_mac(spec: &PortSpec, facts: &PodFacts, kernel: KernelFeatures) -> Result<MacAddr, SpecError> {
+    if kernel.hook() != Hook::Tcx {
+        return Err(SpecError::NeedsTcx);
+    }
+    if spec.tier == TierChoice::Xdp {
+        let obstacle = format!("{} is in a bridge, which would carry on without XDP", facts.link.ifname);
+        return Err(TierError { tier: Tier::Xdp, obstacle }.into());
+    }
+    let behind = facts.behind.clone().unwrap_or_default();
+    let mac = spec.mac.or(behind.mac).ok_or_else(|| SpecError::NotEthernet(facts.link.ifname.clone()))?;
+    let holds = spec.guard.off.bits() & Rule::SourceMac.bit() == 0;
+    match behind.heard.iter().find(|heard| holds && **heard != mac) {
+        Some(heard) => Err(SpecError::OtherStation { tap: spec.tap.name.clone(), mac, heard: *heard }),
+        None => Ok(mac),
+    }
+}
+
 /// Whether there are addresses to hold the guest to: the pod link's, or prefixes that were allowed.
 fn has_identity(addresses: &[IpNet], guard: &GuardSpec) -> bool {
     !addresses.is_empty() || !guard.prefixes.is_empty()
@@ -274,8 +341,12 @@ pub fn entry_id(entry: &maps::Port) -> Option<PortId> {
 
 #[cfg(test)]
 pub(crate) mod tests {
+    use std::collections::BTreeSet;
+
     use super::*;
     use crate::core::{
+        bridged::GuestBehind,
+        guard::RulesOff,
         pod::{Dns, HostPeer, Route},
         spec::tests::spec,
     };
@@ -309,6 +380,7 @@ pub(crate) mod tests {
             hostname: Some("vm".into()),
             rules: Vec::new(),
             routers: Default::default(),
+            behind: None,
         }
     }
 
@@ -397,6 +469,61 @@ pub(crate) mod tests {
         let (spec, facts) = (PortSpec { guard: GuardSpec::default(), ..spec }, self::facts());
         let entry = DesiredPort::new(&spec, &facts, KERNEL).unwrap().entry(7, false);
         assert_eq!((entry.guard_off, entry.flags & UNSERVED), (0, UNSERVED));
+    }
+
+    /// A pod whose link is in a bridge of KubeVirt's.
+    pub(crate) fn bridged() -> (PortSpec, PodFacts) {
+        let (mut spec, mut facts) = (spec(), facts());
+        spec.mode = Mode::Accelerate;
+        spec.pod_link = "eth0-nic".parse().unwrap();
+        facts.link.ifname = spec.pod_link.clone();
+        facts.behind = Some(GuestBehind { mac: facts.link.mac, heard: BTreeSet::new() });
+        facts.link.mac = Some(MacAddr([0x02, 0, 0, 0, 0, 0xbb]));
+        facts.routes.clear();
+        (spec, facts)
+    }
+
+    #[test]
+    fn an_accelerated_guest_keeps_its_mac_and_what_the_bridge_gave_it() {
+        let (spec, facts) = bridged();
+        let port = DesiredPort::new(&spec, &facts, KERNEL).unwrap();
+        let mac = self::facts().link.mac.unwrap();
+        assert_eq!((port.guest.mac, port.pod_mac, port.tier), (mac, mac, Tier::Peer));
+        let entry = port.entry(7, false);
+        assert_eq!(entry.flags, ACTIVE | PEER | PEER_SCRUBS | BRIDGED);
+        assert!(NOT_IDENTITY.iter().all(|rule| !entry.holds_to(*rule)));
+        let identity = [Rule::SourceMac, Rule::SourceIpv4, Rule::SourceIpv6, Rule::ArpSender, Rule::NdTarget];
+        assert!(identity.iter().all(|rule| entry.holds_to(*rule)));
+        assert_eq!((port.question(), port.warnings.len()), (None, 0));
+        let port = port.heed(TierChoice::Auto, SelfTest::NotMade).unwrap();
+        assert!(port.tier_reason.contains("unproved: the tap is the VM's"), "{}", port.tier_reason);
+    }
+
+    #[test]
+    fn a_bridged_guest_that_would_be_cut_off_is_refused_with_the_remedy() {
+        let (mut spec, mut facts) = bridged();
+        let own = facts.behind.as_ref().and_then(|behind| behind.mac).unwrap();
+        let other = MacAddr([2, 0, 0, 0, 0, 9]);
+        facts.behind.as_mut().unwrap().heard = [own, other].into();
+        let error = |spec: &PortSpec, facts: &PodFacts| {
+            DesiredPort::new(spec, facts, KERNEL).unwrap_err().to_string()
+        };
+        let refused = error(&spec, &facts);
+        assert!(refused.contains(&other.to_string()) && refused.contains("--mac"), "{refused}");
+        facts.behind.as_mut().unwrap().heard = [other].into();
+        spec.mac = Some(other);
+        assert_eq!(DesiredPort::new(&spec, &facts, KERNEL).unwrap().pod_mac, other);
+        spec.mac = None;
+        spec.guard.off = RulesOff([Rule::SourceMac].into());
+        assert_eq!(DesiredPort::new(&spec, &facts, KERNEL).unwrap().pod_mac, own);
+
+        facts.behind = Some(GuestBehind::default());
+        assert!(error(&spec, &facts).contains("no Ethernet address"));
+        let (mut spec, facts) = bridged();
+        let old = KernelFeatures { tcx: false, ..KERNEL };
+        assert_eq!(DesiredPort::new(&spec, &facts, old).unwrap_err(), SpecError::NeedsTcx);
+        spec.tier = TierChoice::Xdp;
+        assert!(error(&spec, &facts).starts_with("tier xdp is not possible: eth0-nic is in a bridge"));
     }
 
     #[test]

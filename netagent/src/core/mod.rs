@@ -6,12 +6,15 @@
 
 pub mod annotations;
 pub mod ask;
+pub mod bridged;
+pub mod budget;
 pub mod desired;
 pub mod guard;
 pub mod guest;
 pub mod hand_off;
 pub mod ids;
 pub mod kubevirt;
+pub mod mode;
 pub mod nearest;
 pub mod neighbour;
 pub mod observed;

@@ -100,6 +100,8 @@ pub enum ObservedTap {
     Foreign(String),
     /// Made by us for this port.
     Ours(Tap),
+    /// Somebody else's, in one bridge with the pod link.
+    Bridged(Tap),
 }
 
 /// A tap's state.

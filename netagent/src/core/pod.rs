@@ -9,6 +9,7 @@ use std::{
 use ipnet::IpNet;
 
 use super::{
+    bridged::GuestBehind,
     ids::{IfName, MacAddr},
     xdp::XdpGround,
 };
@@ -18,7 +19,7 @@ use super::{
 pub struct PodFacts {
     /// The pod link.
     pub link: PodLink,
-    /// Global addresses of the pod link in the kernel's order, with their prefix lengths.
+    /// Global addresses of the pod link, or of what stands in for it, in the kernel's order, with their prefix lengths.
     pub addresses: Vec<IpNet>,
     /// Routes of the main table that leave by the pod link, in the kernel's order.
     pub routes: Vec<Route>,
@@ -30,6 +31,8 @@ pub struct PodFacts {
     pub rules: Vec<String>,
     /// Global IPv6 gateways whose link-local address is known, with it.
     pub routers: BTreeMap<Ipv6Addr, Ipv6Addr>,
+    /// What a bridge says of the guest; only in mode `accelerate`.
+    pub behind: Option<GuestBehind>,
 }
 
 /// The interface that the CNI put into the pod.

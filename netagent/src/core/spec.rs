@@ -9,6 +9,7 @@ use super::{
     guard::GuardSpec,
     hand_off::HandOff,
     ids::{IfName, MacAddr, NetnsId, PortId},
+    mode::Mode,
     origin::Origin,
     tier::TierChoice,
 };
@@ -30,7 +31,10 @@ pub struct PortSpec {
     pub netns_cookie: Option<u64>,
     /// The interface that the CNI put into the namespace.
     pub pod_link: IfName,
-    /// The tap to make.
+    /// What the port is made of.
+    #[serde(default)]
+    pub mode: Mode,
+    /// The tap to make, or the one that is there.
     pub tap: TapSpec,
     /// The guest's MAC; the pod link's when not given.
     pub mac: Option<MacAddr>,
@@ -69,6 +73,7 @@ impl PortSpec {
     pub fn conflict_with(&self, other: &Self) -> Option<String> {
         let (a, b) = (&self.tap, &other.tap);
         let differences: Vec<_> = [
+            ("mode", self.mode.to_string(), other.mode.to_string()),
             ("tap name", a.name.to_string(), b.name.to_string()),
             ("queues", a.queues.to_string(), b.queues.to_string()),
             ("owner", a.owner_text(), b.owner_text()),
@@ -117,6 +122,7 @@ pub(crate) mod tests {
             netns_id: NetnsId { dev: 4, ino: 4026532281 },
             netns_cookie: Some(9),
             pod_link: "eth0".parse().unwrap(),
+            mode: Mode::L2,
             tap: TapSpec { name: "tap0".parse().unwrap(), queues: 1, uid: Some(107), gid: Some(107) },
             mac: None,
             tier: TierChoice::Auto,
@@ -139,7 +145,7 @@ pub(crate) mod tests {
     fn a_field_of_another_version_is_passed_over() {
         let mut value = serde_json::to_value(spec()).unwrap();
         value["from_the_future"] = true.into();
-        for later in ["netns_cookie", "guard", "hand_off", "origin"] {
+        for later in ["netns_cookie", "mode", "guard", "hand_off", "origin"] {
             value.as_object_mut().unwrap().remove(later);
         }
         let read: PortSpec = serde_json::from_value(value).unwrap();
@@ -147,7 +153,7 @@ pub(crate) mod tests {
     }
 
     #[test]
-    fn only_the_tap_conflicts() {
+    fn only_tap_and_mode_conflict() {
         let mut other = spec();
         other.hostname = None;
         other.tier = TierChoice::Plain;
@@ -160,5 +166,7 @@ pub(crate) mod tests {
             spec().conflict_with(&other).unwrap(),
             "queues 1 instead of 4, owner 107:107 instead of -:107"
         );
+        let accelerated = PortSpec { mode: Mode::Accelerate, ..spec() };
+        assert_eq!(spec().conflict_with(&accelerated).unwrap(), "mode l2 instead of accelerate");
     }
 }

@@ -29,6 +29,9 @@ pub enum DatapathError {
     /// The embedded object does not load.
     #[error("load the eBPF object")]
     Object(#[source] Box<aya::EbpfError>),
+    /// There are no so many ports.
+    #[error("slot {0} is none of the {max}", max = netagent_common::maps::MAX_PORTS)]
+    NoSlot(u32),
     /// The object lacks a program: it was not built from this source.
     #[error("the eBPF object has no program {0}")]
     NoProgram(&'static str),

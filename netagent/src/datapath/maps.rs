@@ -45,6 +45,7 @@ pub struct Maps {
     buckets: Mutex<Array<MapData, RawBucket>>,
     learned: Mutex<Array<MapData, RawLearned>>,
     others: Mutex<Vec<OtherPorts>>,
+    departed: Mutex<PortCounters>,
 }
 
 impl Maps {
@@ -72,6 +73,7 @@ impl Maps {
                     .map_err(DatapathError::map("open", LEARNED))?,
             ),
             others: Mutex::new(OtherPorts::open_all(pins)?),
+            departed: Mutex::default(),
         };
         maps.take_over()?;
         Ok(maps)
@@ -178,10 +180,11 @@ impl Maps {
         // In every version's map: after a rollback the slot must not seem to be this port's.
         held(&self.others).iter().try_for_each(|other| other.clear(slot))?;
         let mut counters = held(&self.counters);
-        let cpus = counters.get(&slot, 0).map_err(DatapathError::map("read", COUNTERS))?.len();
-        let zero = PerCpuValues::try_from(vec![[0; size_of::<PortCounters>()]; cpus])
+        let last = counters.get(&slot, 0).map_err(DatapathError::map("read", COUNTERS))?;
+        let zero = PerCpuValues::try_from(vec![[0; size_of::<PortCounters>()]; last.len()])
             .map_err(|e| DatapathError::map("write", COUNTERS)(e.into()))?;
         counters.set(slot, zero, 0).map_err(DatapathError::map("write", COUNTERS))?;
+        held(&self.departed).merge(&sum(&last));
         held(&self.buckets)
             .set(slot, [0; size_of::<Bucket>()], 0)
             .map_err(DatapathError::map("write", BUCKETS))?;
@@ -196,12 +199,21 @@ impl Maps {
     /// When the map cannot be read.
     pub fn counters(&self, slot: u32) -> Result<PortCounters, DatapathError> {
         let per_cpu = held(&self.counters).get(&slot, 0).map_err(DatapathError::map("read", COUNTERS))?;
-        let mut sum = PortCounters::default();
-        for raw in per_cpu.iter() {
-            sum.merge(&bytemuck::pod_read_unaligned(raw));
-        }
-        Ok(sum)
+        Ok(sum(&per_cpu))
     }
+
+    /// What the ports that this agent took off had counted, all in one: with the living ones' it never falls.
+    pub fn departed(&self) -> PortCounters {
+        *held(&self.departed)
+    }
+}
+
+fn sum(per_cpu: &PerCpuValues<RawCounters>) -> PortCounters {
+    let mut sum = PortCounters::default();
+    for raw in per_cpu.iter() {
+        sum.merge(&bytemuck::pod_read_unaligned(raw));
+    }
+    sum
 }
 
 /// A map call leaves nothing half done in the process, so a poisoned lock guards nothing broken.

@@ -1,15 +1,20 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! The eBPF object that is part of this binary, and what the kernel makes of it.
 
-use std::{collections::BTreeMap, io};
+use std::{
+    collections::BTreeMap,
+    io,
+    sync::{Mutex, PoisonError},
+};
 
 use aya::{
-    Btf, Ebpf, EbpfLoader,
+    Ebpf, EbpfLoader,
     programs::{Program as Loaded, ProgramError, ProgramInfo, ProgramType, SchedClassifier, TcAttachType},
     sys::{is_helper_supported, is_program_supported},
     util::KernelVersion,
 };
 
+use netagent_common::maps::MAX_PORTS;
 use tracing::{debug, warn};
 
 use super::{DatapathError, Pins, maps, rules};
@@ -61,10 +66,22 @@ fn knows_tcx() -> Result<bool, ProgramError> {
     }
 }
 
-/// The embedded object, with the kernel's types read once.
+/// The slots by their numbers: the loader borrows what it writes into a program.
+static SLOTS: [u32; MAX_PORTS as usize] = {
+    let mut slots = [0; MAX_PORTS as usize];
+    let mut slot = 0;
+    while slot < slots.len() {
+        slots[slot] = slot as u32;
+        slot += 1;
+    }
+    slots
+};
+
+/// The embedded object.
 #[derive(Debug)]
 pub struct Object {
-    btf: Option<Btf>,
+    /// One for all loads: to make it, aya reads the types of the whole kernel, which took most of an attach.
+    loader: Mutex<EbpfLoader<'static>>,
 }
 
 impl Default for Object {
@@ -74,14 +91,17 @@ impl Default for Object {
 }
 
 impl Object {
-    /// Reads the kernel's BTF; a kernel without it loads the object as well.
+    /// Gets ready to load.
     pub fn new() -> Self {
         if KernelVersion::current().is_ok_and(|version| version < KernelVersion::new(5, 11, 0))
             && let Err(error) = locked_memory::lift_limit()
         {
             warn!(%error, "cannot lift the limit on locked memory: this kernel may refuse maps");
         }
-        Self { btf: Btf::from_sys_fs().ok() }
+        let mut loader = EbpfLoader::new();
+        // No program of ours reads a type of the kernel's.
+        loader.btf(None);
+        Self { loader: Mutex::new(loader) }
     }
 
     /// The object for one slot, its maps those that are pinned (made and pinned when they are not there).
@@ -89,8 +109,10 @@ impl Object {
     /// # Errors
     /// When a map cannot be made or the object does not fit the kernel.
     pub fn load(&self, pins: &Pins, slot: u32) -> Result<Ebpf, DatapathError> {
-        let mut loader = EbpfLoader::new();
-        loader.btf(self.btf.as_ref()).override_global("SLOT", &slot, true);
+        let slot = SLOTS.get(slot as usize).ok_or(DatapathError::NoSlot(slot))?;
+        // Nothing in it is left half done.
+        let mut loader = self.loader.lock().unwrap_or_else(PoisonError::into_inner);
+        loader.override_global("SLOT", slot, true);
         for name in maps::NAMES {
             loader.map_pin_path(name, pins.map(name));
         }

@@ -12,10 +12,13 @@ use std::{
 use netagent_common::ABI_VERSION;
 
 use super::{DatapathError, maps::PORTS, rules::RULES};
-use crate::core::{
-    ids::PortId,
-    owned::{self, PIN_ROOT},
-    program::Program,
+use crate::{
+    core::{
+        ids::PortId,
+        owned::{self, PIN_ROOT},
+        program::Program,
+    },
+    sys::bpf_link,
 };
 
 /// The paths of all pins.
@@ -111,6 +114,21 @@ impl Pins {
             path,
             source,
         })
+    }
+
+    /// Takes a link's program off its device at once; when this returns, no packet is in it any more. A pin that is gone
+    /// is as good.
+    ///
+    /// # Errors
+    /// When the kernel refuses.
+    pub fn sever_link(&self, port: &PortId, program: Program) -> Result<(), DatapathError> {
+        let path = self.link(port, program);
+        match bpf_link::detach(&path) {
+            Err(source) if source.kind() != io::ErrorKind::NotFound => {
+                Err(DatapathError::Pin { operation: "detach", path, source })
+            }
+            _ => Ok(()),
+        }
     }
 
     /// Removes a link's pin, and the port's directory with the last of them. A pin that is gone is as good.

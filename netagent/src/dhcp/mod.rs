@@ -26,4 +26,4 @@ pub mod v4;
 pub mod v6;
 
 pub use names::{NameDefect, NameUse, UnusableName};
-pub use service::{Dialogue, Inbox, Outlet, Punt, Served, Service, Tap};
+pub use service::{Dialogue, Inbox, Outlet, Punt, Served, Service, Tap, message_and_outcome};

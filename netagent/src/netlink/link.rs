@@ -24,6 +24,8 @@ pub struct LinkState {
     pub kind: String,
     /// `IFF_UP`.
     pub up: bool,
+    /// `IFLA_MASTER`: index of the bridge, or whatever else, that it is a port of.
+    pub master: Option<u32>,
     /// `IFLA_IFALIAS`.
     pub alias: Option<String>,
     /// Name of the root qdisc.
@@ -93,6 +95,16 @@ impl Netlink {
         }
     }
 
+    /// All links with their names; one that has no name that we could use is left out.
+    ///
+    /// # Errors
+    /// When the kernel refuses.
+    pub async fn links(&self) -> Result<Vec<(IfName, LinkState)>, NetlinkError> {
+        let request = self.handle.link().get().execute();
+        let messages: Vec<LinkMessage> = self.ask("list", &"links", request.try_collect()).await?;
+        Ok(messages.iter().filter_map(|message| Some((name(message)?, state(message)))).collect())
+    }
+
     /// Sets the link up.
     ///
     /// # Errors
@@ -158,6 +170,7 @@ fn state(message: &LinkMessage) -> LinkState {
             LinkAttribute::IfAlias(alias) => state.alias = Some(alias.clone()),
             LinkAttribute::Qdisc(qdisc) => state.qdisc.clone_from(qdisc),
             LinkAttribute::LinkNetNsId(id) => netnsid = Some(*id),
+            LinkAttribute::Controller(index) => state.master = Some(*index),
             LinkAttribute::Link(index) => tied_to = Some(*index),
             LinkAttribute::Xdp(parts) => {
                 state.xdp = parts.iter().find_map(|part| match part {

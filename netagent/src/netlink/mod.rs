@@ -5,6 +5,8 @@
 
 mod address;
 mod error;
+mod far_stats;
+mod fdb;
 mod link;
 mod monitor;
 mod netfilter;

@@ -30,7 +30,7 @@ const GROUPS: u32 = 1 << 0 | 1 << 3 | 1 << 4 | 1 << 6 | 1 << 8 | 1 << 10;
 
 /// A namespace's number in the agent's own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct NsId(i32);
+pub struct NsId(pub(super) i32);
 
 /// What was heard.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -98,7 +98,7 @@ impl Monitor {
 /// Numbers namespaces in the agent's own.
 #[derive(Debug)]
 pub struct Numbering {
-    handle: Handle,
+    pub(super) handle: Handle,
     connection: JoinHandle<()>,
 }
 

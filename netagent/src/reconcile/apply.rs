@@ -9,6 +9,7 @@ use super::{
 use crate::{
     core::{
         ids::{IfName, PortId},
+        mode::Mode,
         observed::Target,
         owned,
         plan::Step,
@@ -23,6 +24,7 @@ use crate::{
     netlink::NetlinkError,
     sys::{
         netns::NetnsError,
+        selinux,
         tap::{TapDraft, TapError},
         tap_queue::TapQueue,
     },
@@ -142,8 +144,11 @@ impl<'a> Applier<'a> {
     async fn create_tap(&self, tap: &TapSpec, mtu: u32) -> Result<(), StepError> {
         let inside = self.inside()?;
         let tap = tap.clone();
-        let draft =
-            inside.netns.run(move || TapDraft::create(&tap.name, tap.queues > 1, tap.uid, tap.gid)).await??;
+        let label = selinux::label_for(&self.spec.netns);
+        let draft = inside
+            .netns
+            .run(move || TapDraft::create(&tap.name, tap.queues > 1, tap.uid, tap.gid, label.as_ref()))
+            .await??;
         // From here to `keep` the tap dies with its descriptor: what is found later always has our alias.
         inside.netlink.set_alias(draft.ifindex, &owned::tap_alias(&self.id)).await?;
         inside.netlink.set_mtu(draft.ifindex, mtu).await?;
@@ -191,7 +196,15 @@ impl<'a> Applier<'a> {
 
     async fn detach(&self, program: Program, hook: Hook) -> Result<(), StepError> {
         match hook {
-            Hook::Tcx | Hook::Xdp => Ok(self.parts.datapath.pins().remove_link(&self.id, program)?),
+            Hook::Tcx | Hook::Xdp => {
+                let pins = self.parts.datapath.pins();
+                // What only loses its pin may still run when its settings are erased, and drop what a bridge would
+                // have forwarded. Taps of ours are gone by now.
+                if self.spec.mode == Mode::Accelerate {
+                    pins.sever_link(&self.id, program)?;
+                }
+                Ok(pins.remove_link(&self.id, program)?)
+            }
             Hook::Clsact => {
                 let ifindex = match self.pod_ifindex().await {
                     Err(StepError::LinkGone(_)) => return Ok(()),

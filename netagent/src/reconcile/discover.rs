@@ -3,9 +3,13 @@
 
 use std::{collections::BTreeMap, io};
 
+use ipnet::IpNet;
+
 use crate::{
     core::{
+        bridged::{self, GuestBehind},
         ids::IfName,
+        mode::Mode,
         pod::{Dns, HostPeer, PodFacts, PodLink},
         program::{Program, Side},
         spec::PortSpec,
@@ -32,6 +36,11 @@ pub enum DiscoverError {
     /// The link is not there.
     #[error("the namespace has no link {0}; wait for the CNI, or name the right one with --pod-link")]
     NoLink(IfName),
+    /// Nothing says who the guest behind the bridge is.
+    #[error(
+        "pod link {0} has no stand-in: KubeVirt's binding `bridge` renames X to X-nic and makes a dummy X with the pod's addresses; name the renamed link with --pod-link"
+    )]
+    NoStandIn(IfName),
     /// The kernel refused.
     #[error(transparent)]
     Netlink(#[from] NetlinkError),
@@ -71,15 +80,16 @@ pub(super) async fn discover(
         netlink.link(&spec.pod_link).await?.ok_or_else(|| DiscoverError::NoLink(spec.pod_link.clone()))?;
     let egress = egress(parts, inside, spec, &link).await?;
     let host_peer = host_peer(inside, &link).await;
+    let identity = match spec.mode {
+        Mode::L2 => own_identity(inside, spec, &link).await?,
+        Mode::Accelerate => identity_behind_a_bridge(inside, spec).await?,
+    };
     Ok(PodFacts {
-        addresses: netlink.global_addresses(link.ifindex).await?,
+        addresses: identity.addresses,
         routes: netlink.routes(link.ifindex).await?,
-        dns: if spec.hand_off.replaces_dns() {
-            Dns::default()
-        } else {
-            pod_files::dns(&spec.netns, spec.resolv_conf.as_deref()).await?
-        },
-        hostname: pod_files::hostname(&spec.netns, spec.hostname.as_deref()).await?,
+        dns: identity.dns,
+        hostname: identity.hostname,
+        behind: identity.behind,
         rules: rules(&inside.netns).await?,
         // Who they are is asked on the link, and not at every look.
         routers: BTreeMap::new(),
@@ -99,6 +109,46 @@ pub(super) async fn discover(
             host_peer,
         },
     })
+}
+
+/// Who the guest is, and what it is told.
+#[derive(Default)]
+struct Identity {
+    addresses: Vec<IpNet>,
+    dns: Dns,
+    hostname: Option<String>,
+    behind: Option<GuestBehind>,
+}
+
+async fn own_identity(inside: &Inside, spec: &PortSpec, link: &LinkState) -> Result<Identity, DiscoverError> {
+    Ok(Identity {
+        addresses: inside.netlink.global_addresses(link.ifindex).await?,
+        dns: if spec.hand_off.replaces_dns() {
+            Dns::default()
+        } else {
+            pod_files::dns(&spec.netns, spec.resolv_conf.as_deref()).await?
+        },
+        hostname: pod_files::hostname(&spec.netns, spec.hostname.as_deref()).await?,
+        behind: None,
+    })
+}
+
+/// The pod link has given its addresses away; the guest is told by KubeVirt.
+async fn identity_behind_a_bridge(inside: &Inside, spec: &PortSpec) -> Result<Identity, DiscoverError> {
+    let netlink = &inside.netlink;
+    for name in bridged::stand_ins(&spec.pod_link) {
+        let Some(link) = netlink.link(&name).await?.filter(|link| link.master.is_none()) else { continue };
+        let heard = match netlink.link(&spec.tap.name).await? {
+            Some(tap) => netlink.heard_through(tap.ifindex).await?,
+            None => Default::default(),
+        };
+        return Ok(Identity {
+            addresses: netlink.global_addresses(link.ifindex).await?,
+            behind: Some(GuestBehind { mac: link.mac, heard }),
+            ..Identity::default()
+        });
+    }
+    Err(DiscoverError::NoStandIn(spec.pod_link.clone()))
 }
 
 /// What packets that leave by the pod link pass there, and would not if they went straight to its peer.

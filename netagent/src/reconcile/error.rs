@@ -3,7 +3,7 @@
 
 use std::{io, path::PathBuf};
 
-use super::{DiscoverError, StepError};
+use super::{DiscoverError, FailureClass, StepError};
 use crate::{
     core::{
         desired::SpecError,
@@ -77,6 +77,20 @@ pub enum PassError {
 }
 
 impl PassError {
+    /// Where to look first.
+    pub fn class(&self) -> FailureClass {
+        match self {
+            Self::Netns(_) | Self::Cookie(_) | Self::OutOfReach(_) => FailureClass::Netns,
+            Self::Discover(_) => FailureClass::Discover,
+            Self::Spec(_) => FailureClass::Ask,
+            Self::Refused(_) | Self::Elsewhere { .. } => FailureClass::Foreign,
+            Self::Open(_) | Self::Netlink(_) => FailureClass::Netlink,
+            Self::Datapath(_) => FailureClass::Datapath,
+            Self::Step { .. } => FailureClass::Step,
+            Self::Unsettled(_) => FailureClass::Unsettled,
+        }
+    }
+
     pub(super) fn step(step: &Step) -> impl FnOnce(StepError) -> Self {
         let step = step.to_string();
         |source| Self::Step { step, source }

@@ -2,6 +2,7 @@
 //! Observe, plan, apply: one loop per port, level-triggered. An error ends a pass, never the loop.
 
 mod apply;
+mod bridged;
 mod cleanup;
 mod discover;
 mod error;
@@ -9,15 +10,20 @@ mod file_watch;
 mod host_peer;
 mod observe;
 mod orphans;
+mod pace;
 mod pass;
 mod pod_files;
 mod port;
 mod ports;
 mod prove;
+mod pulse;
 mod punt;
+mod rounds;
 mod routers;
 mod slots;
 mod store;
+mod tally;
+mod tap_drops;
 mod tend;
 mod watch;
 mod wiring;
@@ -26,6 +32,7 @@ use std::sync::Arc;
 
 use apply::Applier;
 pub use apply::StepError;
+pub use bridged::bridged_ports;
 pub use cleanup::{CleanUpError, CleanedUp, LeftBehind, take_all_off};
 pub use discover::DiscoverError;
 pub use error::PassError;
@@ -37,6 +44,7 @@ pub use prove::ProveError;
 pub use punt::serve_punted;
 pub use slots::Slots;
 pub use store::{SpecStore, StoreError};
+pub use tally::{FailureClass, Tally};
 
 use crate::{datapath::Datapath, dhcp};
 
@@ -51,4 +59,6 @@ pub struct Parts {
     pub slots: Arc<Slots>,
     /// The asks, kept for the next start.
     pub store: Arc<SpecStore>,
+    /// What passes came to.
+    pub tally: Arc<Tally>,
 }

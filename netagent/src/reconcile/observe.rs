@@ -6,6 +6,7 @@ use crate::{
     core::{
         desired::entry_id,
         ids::{IfName, PortId},
+        mode::Mode,
         observed::{Clsact, Observed, ObservedProgram, ObservedTap, Tap, Targets},
         owned,
         program::Program,
@@ -65,9 +66,12 @@ pub(super) async fn observe(
     };
     let tap = inside.netlink.link(&spec.tap.name).await?;
     let pod_link = inside.netlink.link(&spec.pod_link).await?;
-    observed.tap = tap.as_ref().map_or(ObservedTap::Absent, |link| classify(&id, link));
-    // Whoever has the tap's name, our programs can only be on a tap of ours.
-    let own_tap = tap.as_ref().filter(|_| matches!(observed.tap, ObservedTap::Ours(_)));
+    let master = pod_link.as_ref().and_then(|link| link.master);
+    observed.tap = tap.as_ref().map_or(ObservedTap::Absent, |link| classify(&id, link, master));
+    // Whoever has the tap's name, our programs can only be on a tap of ours, or on the one that is accelerated.
+    let own_tap = tap
+        .as_ref()
+        .filter(|_| spec.mode == Mode::Accelerate || matches!(observed.tap, ObservedTap::Ours(_)));
     let slot = observed.slot;
     observed.from_vm = program(parts, inside, spec, Program::FromVm, own_tap, slot).await?;
     observed.from_pod = program(parts, inside, spec, Program::FromPod, pod_link.as_ref(), slot).await?;
@@ -84,17 +88,20 @@ pub(super) async fn observe(
     Ok(observed)
 }
 
-fn classify(id: &PortId, link: &LinkState) -> ObservedTap {
-    match &link.tun {
-        Some(tun) if tun.tap && owned::is_tap_of(id, link.alias.as_deref()) => ObservedTap::Ours(Tap {
-            ifindex: link.ifindex,
-            mtu: link.mtu,
-            multi_queue: tun.multi_queue,
-            uid: tun.uid,
-            gid: tun.gid,
-            noqueue: link.qdisc == "noqueue",
-            up: link.up,
-        }),
+/// `master`: the bridge that the pod link is in.
+fn classify(id: &PortId, link: &LinkState, master: Option<u32>) -> ObservedTap {
+    let tap = link.tun.as_ref().filter(|tun| tun.tap).map(|tun| Tap {
+        ifindex: link.ifindex,
+        mtu: link.mtu,
+        multi_queue: tun.multi_queue,
+        uid: tun.uid,
+        gid: tun.gid,
+        noqueue: link.qdisc == "noqueue",
+        up: link.up,
+    });
+    match tap {
+        Some(tap) if owned::is_tap_of(id, link.alias.as_deref()) => ObservedTap::Ours(tap),
+        Some(tap) if master.is_some() && link.master == master => ObservedTap::Bridged(tap),
         _ => {
             let kind = if link.kind.is_empty() { "device" } else { &link.kind };
             ObservedTap::Foreign(format!("a {kind} with index {}", link.ifindex))

@@ -18,7 +18,10 @@ use crate::{
         tier::{Hook, TierChoice},
     },
     netlink::Netlink,
-    sys::{netns::Netns, netns_cookie},
+    sys::{
+        netns::{Netns, NetnsError},
+        netns_cookie,
+    },
 };
 
 /// Looks per pass: the second one confirms the first; more are needed only when somebody else works on the same
@@ -76,6 +79,10 @@ impl<'a> Session<'a> {
         let netns = match Netns::open_pod(&spec.netns) {
             Ok(netns) => netns,
             Err(e) if e.is_gone() => return Ok(session(None)),
+            // A process's number comes again: what /proc/PID/ns/net leads to by now may be anybody's.
+            Err(NetnsError::Host(path)) if Netns::open(&path).is_ok_and(|it| it.id() != spec.netns_id) => {
+                return Ok(session(None));
+            }
             Err(e) => return Err(e.into()),
         };
         let same_number = netns.id() == spec.netns_id;
@@ -212,7 +219,7 @@ fn wired(look: Look) -> Option<Wired> {
     let desired = look.desired?;
     let (slot, entry) = look.observed.entry?;
     let hook = match (look.observed.from_vm, &look.observed.tap) {
-        (ObservedProgram::Attached { hook, .. }, ObservedTap::Ours(_)) => hook,
+        (ObservedProgram::Attached { hook, .. }, ObservedTap::Ours(_) | ObservedTap::Bridged(_)) => hook,
         _ => return None,
     };
     Some(Wired { desired, slot, tap_ifindex: entry.tap_ifindex, hook })

@@ -67,7 +67,7 @@ impl Place {
     /// The files that a port's guest is told of.
     pub(super) fn of(spec: &PortSpec) -> Vec<Self> {
         let etc = |file| Self::in_etc(&spec.netns, file);
-        let given = spec.resolv_conf.clone().map(Self::Ours);
+        let given = spec.resolv_conf.as_deref().map(Self::given);
         let dns = if spec.hand_off.replaces_dns() { None } else { given.or_else(|| etc("resolv.conf")) };
         let hostname = if spec.hostname.is_some() { None } else { etc("hostname") };
         dns.into_iter().chain(hostname).collect()
@@ -81,6 +81,19 @@ impl Place {
             Self::Pod { root, file } => regular_file::stamp_below(root, file),
         };
         stamp.map_err(|e| e.raw_os_error())
+    }
+
+    /// A file that was given. Below a process's root it is what that process sees, whoever gave it: links there are the
+    /// pod's to write.
+    fn given(path: &Path) -> Self {
+        let below = path.strip_prefix("/proc").ok().and_then(|rest| {
+            let mut parts = rest.components();
+            let process = parts.next()?;
+            let is_root = parts.next()?.as_os_str() == "root";
+            let root = Path::new("/proc").join(process).join("root");
+            is_root.then(|| Self::Pod { root, file: parts.as_path().to_owned() })
+        });
+        below.unwrap_or_else(|| Self::Ours(path.to_owned()))
     }
 
     /// A file of the pod's `/etc`: below the root of a process, when its namespace was named by that process, or in
@@ -123,8 +136,12 @@ impl Place {
 pub(super) async fn dns(netns: &Path, given: Option<&Path>) -> Result<Dns, PodFileError> {
     let (path, text) = match given {
         Some(given) => {
-            let path = given.to_owned();
-            let text = on_a_thread(given, PATIENCE, move || regular_file::read(&path, LIMIT)).await?;
+            let place = Place::given(given);
+            let missing = || FileError::Read {
+                path: given.to_owned(),
+                source: io::Error::from(io::ErrorKind::NotFound),
+            };
+            let text = on_a_thread(given, PATIENCE, move || place.read()).await?.ok_or_else(missing)?;
             (given.to_owned(), text)
         }
         None => match found(netns, "resolv.conf").await? {
@@ -296,6 +313,17 @@ mod tests {
         assert_eq!(etc("/run/netns/pod"), Some(Place::Ours("/etc/netns/pod/hostname".into())));
         assert_eq!(etc("/var/run/netns/cni-1"), Some(Place::Ours("/etc/netns/cni-1/hostname".into())));
         assert_eq!(etc("/somewhere/else"), None);
+    }
+
+    #[test]
+    fn a_given_file_below_a_pod_s_root_stays_there() {
+        let pod = |file: &str| Place::Pod { root: "/proc/42/root".into(), file: file.into() };
+        let given = |path: &str| Place::given(Path::new(path));
+        assert_eq!(given("/proc/42/root/etc/resolv.conf"), pod("etc/resolv.conf"));
+        assert_eq!(given("/proc/42/root/../../etc/shadow"), pod("../../etc/shadow"));
+        for ours in ["/etc/resolv.conf", "/proc/42/cwd/resolv.conf", "/proc/root"] {
+            assert_eq!(given(ours), Place::Ours(ours.into()));
+        }
     }
 
     #[test]

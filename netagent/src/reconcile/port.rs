@@ -6,20 +6,15 @@ use std::{
     time::{Duration, Instant},
 };
 
-use tokio::sync::{Notify, OwnedMutexGuard};
+use tokio::sync::{Notify, OwnedMutexGuard, watch};
 use tracing::{info, warn};
 
-use super::{Parts, Pass, PassError, Wired, pass::Session, routers::KnownRouters};
+use super::{FailureClass, Parts, Pass, PassError, Wired, pass::Session, routers::KnownRouters};
 use crate::{
-    core::{ids::PortId, program::Program, spec::PortSpec, tier::Hook},
-    datapath::LinkPin,
+    core::{ids::PortId, spec::PortSpec},
     netlink::NsId,
-    sys::netns::Netns,
 };
 
-/// How often a port is looked at for what nobody tells of: its namespace gone, a tcx link unpinned or detached. A link
-/// costs less than 10 us, so a thousand ports take at most 3 % of a CPU.
-const ALIVE_CHECK: Duration = Duration::from_secs(1);
 /// How long the changes of others are left to become whole before the port is looked at, and how long after a look they
 /// have to wait: a link that comes and goes must not keep the agent busy.
 const SETTLE: Duration = Duration::from_millis(50);
@@ -43,6 +38,9 @@ pub enum PortState {
 }
 
 impl PortState {
+    /// All of them.
+    pub const ALL: [Self; 4] = [Self::Pending, Self::Ready, Self::Failed, Self::Detaching];
+
     /// The stable name in JSON, metrics and tables.
     pub fn as_str(self) -> &'static str {
         match self {
@@ -91,6 +89,15 @@ pub(super) struct Port {
     stirred: Notify,
     nsid: Mutex<Option<NsId>>,
     routers: KnownRouters,
+}
+
+/// Why a loop goes on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Due {
+    /// The port has to be looked at.
+    Now,
+    /// Nothing calls for it, but it is to be looked at another time than was thought.
+    OtherResync,
 }
 
 /// The right to work on a port: one request or one look of its loop at a time.
@@ -152,6 +159,7 @@ impl Port {
             Ok(result) => result,
             Err(panic) => {
                 tracing::error!(port = %self.id, %panic, "a pass panicked");
+                self.parts.tally.failed(FailureClass::Panic);
                 let mut status = self.status.lock().unwrap_or_else(PoisonError::into_inner);
                 status.enter(PortState::Failed, PassFailure::Panicked.to_string());
                 Err(PassFailure::Panicked)
@@ -162,6 +170,7 @@ impl Port {
     fn record(&self, spec: &PortSpec, result: &Result<Pass, PassError>, touched: bool, took: Duration) {
         let mut status = self.status.lock().unwrap_or_else(PoisonError::into_inner);
         let elapsed_ms = took.as_micros() as f64 / 1e3;
+        self.parts.tally.ended(took);
         match result {
             Ok(Pass::Wired(wired)) => {
                 if status.state != PortState::Ready {
@@ -180,6 +189,7 @@ impl Port {
             }
             Ok(Pass::Gone) => info!(port = %self.id, elapsed_ms, "port is gone"),
             Err(error) => {
+                self.parts.tally.failed(error.class());
                 let reason = reason(error);
                 if status.reason != reason {
                     warn!(port = %self.id, error = reason, "pass failed");
@@ -189,28 +199,29 @@ impl Port {
         }
     }
 
-    /// Waits until the port has to be looked at: when somebody wakes it, when something changed in its namespace, when
-    /// it is damaged or its namespace gone, or at `next`. `failures`: passes that failed since the last good one.
-    pub(super) async fn due(&self, next: Instant, failures: u32) {
+    /// Waits until the port has to be looked at: when somebody wakes it, when something changed in its namespace, or at
+    /// `next`; or until there is another `resync`. `failures`: passes that failed since the last good one.
+    pub(super) async fn due(
+        &self,
+        next: Instant,
+        failures: u32,
+        resync: &mut watch::Receiver<Duration>,
+    ) -> Due {
         let last = Instant::now();
-        loop {
-            let wait = ALIVE_CHECK.min(next.saturating_duration_since(Instant::now()));
-            tokio::select! {
-                () = self.wake.notified() => return,
-                () = self.stirred.notified() => {
-                    let whole = (Instant::now() + SETTLE).max(last + spacing(failures));
-                    tokio::select! {
-                        () = self.wake.notified() => {}
-                        () = tokio::time::sleep_until(whole.into()) => {}
-                    }
-                    return;
+        tokio::select! {
+            () = self.wake.notified() => {}
+            () = self.stirred.notified() => {
+                let whole = (Instant::now() + SETTLE).max(last + spacing(failures));
+                tokio::select! {
+                    () = self.wake.notified() => {}
+                    () = tokio::time::sleep_until(whole.into()) => {}
                 }
-                () = tokio::time::sleep(wait) => {}
             }
-            if Instant::now() >= next || self.is_gone() || self.is_unpinned() {
-                return;
-            }
+            // The sender lives as long as the ports.
+            Ok(()) = resync.changed() => return Due::OtherResync,
+            () = tokio::time::sleep_until(next.into()) => {}
         }
+        Due::Now
     }
 
     /// Makes the loop look at once.
@@ -239,27 +250,6 @@ impl Port {
     pub(super) fn next_look(&self, resync: Duration) -> Instant {
         let next = Instant::now() + jittered(resync);
         self.routers.missing_due().map_or(next, |due| next.min(due))
-    }
-
-    /// Whether a tcx link of a port that was ready is not pinned or not attached any more: no event tells of that. A
-    /// pin that cannot be read is for the pass to report.
-    fn is_unpinned(&self) -> bool {
-        let status = self.status();
-        let on_tcx = status.wired.is_some_and(|wired| wired.hook == Hook::Tcx);
-        on_tcx
-            && status.state == PortState::Ready
-            && Program::ALL.into_iter().any(|program| {
-                !matches!(self.parts.datapath.link_pin(&self.id, program), Ok(LinkPin::Attached { .. }))
-            })
-    }
-
-    /// Whether the namespace is not at its path any more. Opens it for no longer than the answer takes.
-    fn is_gone(&self) -> bool {
-        let spec = self.spec();
-        match Netns::open(&spec.netns) {
-            Ok(netns) => netns.id() != spec.netns_id,
-            Err(e) => e.is_gone(),
-        }
     }
 }
 
@@ -309,9 +299,13 @@ fn spacing(failures: u32) -> Duration {
 
 /// Up to a tenth more, so that ports which failed together do not come back together.
 pub(super) fn jittered(wait: Duration) -> Duration {
+    wait + wait.mul_f64(dice() / 10.0)
+}
+
+/// Any number from 0 to 1.
+pub(super) fn dice() -> f64 {
     let noise = std::collections::hash_map::RandomState::new();
-    let part = std::hash::BuildHasher::hash_one(&noise, wait) % 100;
-    wait + wait.mul_f64(part as f64 / 1000.0)
+    std::hash::BuildHasher::hash_one(&noise, ()) as f64 / u64::MAX as f64
 }
 
 #[cfg(test)]

@@ -3,13 +3,12 @@
 
 use std::{
     collections::BTreeMap,
-    convert::Infallible,
     path::Path,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant},
 };
 
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, watch};
 use tracing::warn;
 
 use super::{
@@ -17,11 +16,12 @@ use super::{
     file_watch::FileWatch,
     pass::{Pass, Session, meet},
     port::{PassFailure, Port, Turn},
+    pulse::Pulse,
     watch::Watch,
 };
 use crate::{
     core::{ids::PortId, origin::Origin, plan::Step, spec::PortSpec},
-    netlink::MonitorError,
+    netlink::NsId,
     sys::netns::{Netns, NetnsError},
 };
 
@@ -36,11 +36,12 @@ const NETNS_TEARDOWN_LOOK: Duration = Duration::from_millis(20);
 #[derive(Clone)]
 pub struct Ports {
     pub(super) parts: Parts,
-    pub(super) resync: Duration,
+    pub(super) resync: Arc<watch::Sender<Duration>>,
     ports: Arc<Mutex<BTreeMap<PortId, Arc<Port>>>>,
     passes: Arc<Semaphore>,
-    watch: Arc<Watch>,
+    pub(super) watch: Arc<Watch>,
     pub(super) files: Arc<FileWatch>,
+    pub(super) pulse: Arc<Pulse>,
 }
 
 /// A port, its ask and its standing.
@@ -111,39 +112,18 @@ impl Ports {
     pub fn new(parts: Parts, resync: Duration) -> Self {
         Self {
             parts,
-            resync,
+            resync: Arc::new(watch::Sender::new(resync)),
             ports: Arc::default(),
             passes: Arc::new(Semaphore::new(PASSES)),
             watch: Arc::default(),
             files: Arc::default(),
+            pulse: Arc::default(),
         }
     }
 
     /// What the ports work with.
     pub fn parts(&self) -> &Parts {
         &self.parts
-    }
-
-    /// Hears of changes in the ports' namespaces from now on, and looks at a port as soon as there is one. Without it
-    /// they are noticed at the next look.
-    ///
-    /// # Errors
-    /// When the kernel refuses.
-    pub fn watch(
-        &self,
-    ) -> Result<impl Future<Output = Result<Infallible, MonitorError>> + use<>, MonitorError> {
-        let monitor = self.watch.open()?;
-        let ports = self.clone();
-        Ok(async move { ports.watch.listen(monitor, |id| ports.stir(id)).await })
-    }
-
-    /// `None` stands for all.
-    pub(super) fn stir(&self, id: Option<&PortId>) {
-        let ports = self.ports();
-        match id {
-            Some(id) => ports.get(id).into_iter().for_each(|port| port.stir()),
-            None => ports.values().for_each(|port| port.stir()),
-        }
     }
 
     /// Wires a port, and returns when it is ready. Asking again changes what can be changed. A new port that cannot be
@@ -282,7 +262,9 @@ impl Ports {
         // Before the look: what changes after it is heard of.
         self.watch.add(port).await;
         self.files.add(port.id(), &port.spec()).await;
-        port.pass(turn).await
+        let result = port.pass(turn).await;
+        self.pulse.follow(&self.parts.datapath, &port.spec(), &port.status());
+        result
     }
 
     /// The port of an ask and the turn to work on it; `true` when it was not there before.
@@ -327,6 +309,7 @@ impl Ports {
         self.ports().remove(port.id());
         self.watch.remove(port);
         self.files.remove(port.id());
+        self.pulse.remove(port.id());
         self.release_unwritten_slot(port.id());
         self.parts.store.forget(port.id())
     }
@@ -375,7 +358,15 @@ impl Ports {
         self.ports().iter().map(|(id, port)| lookup(id, port)).collect()
     }
 
-    fn ports(&self) -> MutexGuard<'_, BTreeMap<PortId, Arc<Port>>> {
+    /// The taps of ports that were ready, by the number of their namespaces.
+    pub(super) fn taps(&self) -> Vec<(PortId, NsId, u32)> {
+        let tap = |(id, port): (&PortId, &Arc<Port>)| {
+            Some((id.clone(), port.nsid()?, port.status().wired?.tap_ifindex))
+        };
+        self.ports().iter().filter_map(tap).collect()
+    }
+
+    pub(super) fn ports(&self) -> MutexGuard<'_, BTreeMap<PortId, Arc<Port>>> {
         // Nothing is left half done while the lock is held.
         self.ports.lock().unwrap_or_else(PoisonError::into_inner)
     }

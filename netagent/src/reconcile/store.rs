@@ -9,6 +9,9 @@ use std::{
 
 use crate::core::{ids::PortId, spec::PortSpec};
 
+/// Ending of a file that is not whole yet.
+const DRAFT: &str = "draft";
+
 /// A directory of asks.
 #[derive(Debug)]
 pub struct SpecStore {
@@ -60,7 +63,7 @@ impl SpecStore {
     /// When it cannot be written.
     pub fn keep(&self, spec: &PortSpec) -> Result<(), StoreError> {
         let path = self.path(&spec.id());
-        let draft = path.with_extension("draft");
+        let draft = path.with_extension(DRAFT);
         let text =
             serde_json::to_vec_pretty(spec).map_err(io::Error::from).map_err(failed("write", &path))?;
         fs::write(&draft, text).map_err(failed("write", &draft))?;
@@ -87,6 +90,11 @@ impl SpecStore {
         let (mut specs, mut unreadable) = (Vec::new(), Vec::new());
         for entry in fs::read_dir(&self.directory).map_err(failed("list", &self.directory))? {
             let path = entry.map_err(failed("list", &self.directory))?.path();
+            if path.extension().is_some_and(|e| e == DRAFT) {
+                // Of an agent that died over it, for a port that may never be asked for again.
+                fs::remove_file(&path).map_err(failed("remove", &path))?;
+                continue;
+            }
             if path.extension().is_none_or(|e| e != "json") {
                 continue;
             }
@@ -138,6 +146,7 @@ mod tests {
         fs::write(dir.path().join("ports/7-eth0.draft"), "half a fi").unwrap();
         let (specs, unreadable) = store.load().unwrap();
         assert_eq!(specs, [spec()]);
+        assert!(!dir.path().join("ports/7-eth0.draft").exists(), "what was never whole stays");
         assert_eq!(unreadable.len(), 1);
         assert!(unreadable[0].to_string().contains("broken.json"));
         store.forget(&spec().id()).unwrap();

@@ -1,18 +1,48 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! Looking after ports: from the asks that an earlier agent left, until they are forgotten.
 
-use std::{collections::BTreeSet, sync::Arc, time::Instant};
+use std::{
+    collections::BTreeSet,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
+use tokio::sync::watch;
 use tracing::warn;
 
 use super::{
     Pass, StoreError,
-    port::{Port, backoff, jittered},
+    pace::{pace, spread},
+    port::{Due, Port, backoff, dice, jittered},
     ports::{Ports, chain},
 };
 use crate::core::ids::PortId;
 
+/// Ports a second that are compared with what they should be because time has passed. Events call for the others, and a
+/// comparison takes some milliseconds of a CPU.
+const RESYNCS_A_SECOND: u32 = 1;
+
 impl Ports {
+    /// Compares a port with what it should be this often from now on, when nothing else calls for it.
+    pub fn set_resync(&self, resync: Duration) {
+        self.resync.send_replace(resync);
+    }
+
+    /// Hears when that changes.
+    pub(super) fn resync_changes(&self) -> watch::Receiver<Duration> {
+        self.resync.subscribe()
+    }
+
+    /// When a port that is as desired is compared again. With many ports later than was asked for, unless its changes
+    /// are not heard of.
+    pub(super) fn next_look(&self, port: &Port) -> Instant {
+        let shortest = *self.resync.borrow();
+        let heard = self.watch.hears_of(port);
+        let count = self.ports().len();
+        let turn = if heard { pace(shortest, count, RESYNCS_A_SECOND) } else { shortest };
+        port.next_look(spread(shortest, turn, dice()))
+    }
+
     /// Takes up every ask that an earlier agent left; returns their ports, those included whose ask cannot be read.
     ///
     /// # Errors
@@ -58,10 +88,16 @@ impl Ports {
     pub(super) fn tend(&self, port: &Arc<Port>) {
         let (ports, port) = (self.clone(), Arc::clone(port));
         tokio::spawn(async move {
-            let mut next = port.next_look(ports.resync);
+            let mut next = ports.next_look(&port);
             let mut failures = 0;
+            let mut resync = ports.resync_changes();
             loop {
-                port.due(next, failures).await;
+                if port.due(next, failures, &mut resync).await == Due::OtherResync {
+                    if failures == 0 {
+                        next = ports.next_look(&port);
+                    }
+                    continue;
+                }
                 let turn = port.turn().await;
                 if !ports.is_current(&port) {
                     return;
@@ -69,7 +105,7 @@ impl Ports {
                 match ports.pass(&port, &turn).await {
                     Ok(Pass::Wired(_)) => {
                         failures = 0;
-                        next = port.next_look(ports.resync);
+                        next = ports.next_look(&port);
                     }
                     // The namespace went and took the port along; an ask for it makes no sense any more.
                     Ok(Pass::Gone) => {

@@ -20,6 +20,7 @@ pub(super) enum Command {
     ProgramNextId = 11,
     ProgramFdById = 13,
     ObjectInfo = 15,
+    LinkDetach = 34,
 }
 
 /// The part of `union bpf_attr` that a command reads. What lies behind it the kernel takes for zero.

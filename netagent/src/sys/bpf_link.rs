@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! What a pinned tcx or XDP link is attached to: the one thing about links that aya does not tell.
+//! What a pinned tcx or XDP link is attached to, and taking it off in one moment: what aya does not do for links.
 
-use std::{io, path::Path};
+use std::{io, os::fd::AsRawFd as _, path::Path};
 
-use super::bpf::{self, Readout};
+use super::bpf::{self, Attributes, Command, Readout};
 
 /// `BPF_LINK_TYPE_XDP` and `BPF_LINK_TYPE_TCX`.
 const OF_DEVICES: [u32; 2] = [6, 11];
@@ -42,4 +42,26 @@ pub fn of_device(pin: &Path) -> io::Result<DeviceLink> {
         return Err(io::Error::other("neither a tcx nor an XDP link"));
     }
     Ok(DeviceLink { ifindex: (link.ifindex != 0).then_some(link.ifindex), program_id: link.program_id })
+}
+
+#[repr(C)]
+struct LinkDetach {
+    link_fd: u32,
+}
+
+// SAFETY: `BPF_LINK_DETACH` reads one descriptor, which `detach` keeps.
+unsafe impl Attributes for LinkDetach {
+    const COMMAND: Command = Command::LinkDetach;
+}
+
+/// Detaches a pinned link (kernel 5.9); one that is detached already is as good. The pin stays.
+///
+/// The kernel waits until no CPU runs the program any more (`tcx_link_detach`, kernel/bpf/tcx.c). Removing the pin alone
+/// leaves that to a work queue.
+///
+/// # Errors
+/// When the pin cannot be opened or the kernel refuses.
+pub fn detach(pin: &Path) -> io::Result<()> {
+    let link = bpf::open_pin(pin)?;
+    bpf::bpf(&mut LinkDetach { link_fd: link.as_raw_fd().cast_unsigned() }).map(drop)
 }

@@ -6,7 +6,7 @@ use std::{
     io,
     marker::PhantomData,
     os::fd::{AsFd, AsRawFd, OwnedFd, RawFd},
-    os::unix::fs::{MetadataExt, OpenOptionsExt},
+    os::unix::fs::{MetadataExt as _, OpenOptionsExt as _},
     path::{Path, PathBuf},
     sync::Arc,
     thread,
@@ -95,19 +95,21 @@ impl Netns {
     /// When the path cannot be opened or is not a network namespace.
     pub fn open(path: &Path) -> Result<Self, NetnsError> {
         let open = |source| NetnsError::Open { path: path.to_owned(), source };
-        // Without O_NONBLOCK a caller could hang the agent with a FIFO.
-        let file =
-            File::options().read(true).custom_flags(libc::O_NONBLOCK | libc::O_CLOEXEC).open(path).map_err(
+        // Named first, and opened when it is known to be harmless: the open alone starts a watchdog, or waits for a
+        // FIFO's writer. Nobody can put something else in its place in between.
+        let named =
+            File::options().read(true).custom_flags(libc::O_PATH | libc::O_CLOEXEC).open(path).map_err(
                 |source| match source.kind() {
                     io::ErrorKind::NotFound => NetnsError::Missing { path: path.to_owned(), source },
                     _ => open(source),
                 },
             )?;
         let not_netns = || NetnsError::NotNetns(path.to_owned());
-        let kind = statfs::fstatfs(&file).map_err(|e| open(e.into()))?.filesystem_type();
+        let kind = statfs::fstatfs(&named).map_err(|e| open(e.into()))?.filesystem_type();
         if kind.0 != NSFS_MAGIC {
             return Err(not_netns());
         }
+        let file = File::open(format!("/proc/self/fd/{}", named.as_raw_fd())).map_err(open)?;
         // SAFETY: the descriptor is open and on nsfs, where the request takes no argument.
         let nstype = unsafe { ns_get_nstype(file.as_raw_fd()) }.map_err(|e| open(e.into()))?;
         if nstype != CloneFlags::CLONE_NEWNET.bits() {
@@ -226,6 +228,25 @@ mod tests {
     fn the_node_s_own_namespace_is_no_pod() {
         let error = Netns::open_pod(Path::new("/proc/self/ns/net")).unwrap_err();
         assert!(matches!(error, NetnsError::Host(_)), "{error}");
+    }
+
+    #[test]
+    fn what_an_open_would_set_off_is_refused_unopened() {
+        // Whoever opens a device that is not there gets ENXIO; a name alone can be looked at.
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("device");
+        let device = nix::sys::stat::makedev(0x1ff, 7);
+        let made = nix::sys::stat::mknod(
+            &path,
+            nix::sys::stat::SFlag::S_IFCHR,
+            nix::sys::stat::Mode::S_IRUSR,
+            device,
+        );
+        if made.is_err() {
+            // Takes CAP_MKNOD; the harness of the root tiers has it.
+            return;
+        }
+        assert!(matches!(Netns::open(&path).unwrap_err(), NetnsError::NotNetns(_)));
     }
 
     #[test]

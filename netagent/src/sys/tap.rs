@@ -9,6 +9,7 @@ use std::{
 
 use nix::net::if_::if_nametoindex;
 
+use super::{labelled_tap, selinux::Label};
 use crate::core::ids::IfName;
 
 /// `IFF_TUN_EXCL` of include/uapi/linux/if_tun.h: fail when the name is taken, whoever has it.
@@ -64,6 +65,19 @@ pub enum TapError {
         #[source]
         source: io::Error,
     },
+    /// SELinux, or what it allows the agent.
+    #[error(
+        "make tap {name} under the SELinux label {label} of who will open it; let the policy have netagent start itself under that label"
+    )]
+    Label {
+        /// The tap.
+        name: IfName,
+        /// The label.
+        label: Label,
+        /// Why not.
+        #[source]
+        source: io::Error,
+    },
     /// As in an unprivileged container.
     #[error(
         "turn IPv6 off for tap {name}: mount /proc/sys writable for the agent, as a privileged container has it"
@@ -79,7 +93,7 @@ pub enum TapError {
 
 impl TapDraft {
     /// Makes a tap with a vnet header (for offloads) in the calling thread's namespace, down and without IPv6 of its
-    /// own: the pod's kernel has nothing to say to the guest.
+    /// own: the pod's kernel has nothing to say to the guest. With `label` it is made under that SELinux label.
     ///
     /// # Errors
     /// When the name is taken (EBUSY), or /dev/net/tun is missing or not permitted.
@@ -88,6 +102,7 @@ impl TapDraft {
         multi_queue: bool,
         uid: Option<u32>,
         gid: Option<u32>,
+        label: Option<&Label>,
     ) -> Result<Self, TapError> {
         let failed = |operation| {
             let name = name.clone();
@@ -103,10 +118,11 @@ impl TapDraft {
         if multi_queue {
             flags |= libc::IFF_MULTI_QUEUE;
         }
-        let request = ifreq(name, flags);
-        // SAFETY: the descriptor is open and the kernel reads (and writes back) one ifreq.
-        unsafe { tun_set_iff(fd.as_raw_fd(), &raw const request) }
-            .map_err(|e| failed("TUNSETIFF")(e.into()))?;
+        match label {
+            None => set_iff(&fd, name, flags).map_err(failed("TUNSETIFF"))?,
+            Some(label) => labelled_tap::set_iff(&fd, name, flags, label)
+                .map_err(|source| TapError::Label { name: name.clone(), label: label.clone(), source })?,
+        }
         if let Some(uid) = uid {
             // SAFETY: the descriptor is open and the argument is a number.
             unsafe { tun_set_owner(fd.as_raw_fd(), uid.cast_signed()) }
@@ -135,6 +151,14 @@ impl TapDraft {
         })?;
         Ok(self.ifindex)
     }
+}
+
+/// Makes the tap `name` on an open /dev/net/tun.
+pub(super) fn set_iff(tun: &impl AsRawFd, name: &IfName, flags: libc::c_int) -> io::Result<()> {
+    let request = ifreq(name, flags);
+    // SAFETY: the kernel checks the descriptor, and reads (and writes back) one ifreq.
+    unsafe { tun_set_iff(tun.as_raw_fd(), &raw const request) }?;
+    Ok(())
 }
 
 /// What TUNSETIFF is asked for.

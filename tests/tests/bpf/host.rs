@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 use netagent_common::{
     address::{V4, V6},
     counters::DropReason,
-    maps::UNSERVED,
+    maps::{BRIDGED, UNSERVED},
     policy::{self, Meta, Verdict},
 };
 use proptest::prelude::*;
@@ -31,6 +31,28 @@ fn every_vector_is_judged_as_it_says() {
         assert_eq!(spell(verdict), vector.verdict, "{}", vector.name);
         assert_eq!(frame, vector.becomes, "{}: the frame afterwards", vector.name);
     }
+}
+
+/// A vector's port, in a bridge.
+pub(crate) fn bridged(vector: &Vector) -> Vector {
+    let mut vector = vector.clone();
+    vector.port.flags |= BRIDGED;
+    if vector.verdict.starts_with("punt") {
+        vector.verdict = spell(Verdict::Bridge);
+    }
+    vector
+}
+
+#[test]
+fn a_bridged_port_leaves_to_its_bridge_what_others_hand_to_the_agent_and_no_more() {
+    let mut left = 0;
+    for vector in vectors::all().iter().map(bridged) {
+        let mut frame = vector.frame.clone();
+        assert_eq!(spell(judge(&vector, &mut frame)), vector.verdict, "{}", vector.name);
+        assert_eq!(frame, vector.becomes, "{}: the frame afterwards", vector.name);
+        left += usize::from(vector.verdict == spell(Verdict::Bridge));
+    }
+    assert!(left > 10, "only {left} frames are left to the bridge");
 }
 
 #[test]

@@ -14,7 +14,7 @@ use proptest::{
 };
 
 use crate::{
-    host::{judge, mutation},
+    host::{bridged, judge, mutation},
     programs::Programs,
     vectors::{self, Direction, LEARNED, outcome, spell},
 };
@@ -36,6 +36,24 @@ fn every_vector_ends_in_the_kernel_as_on_the_host() {
         ran += 1;
     }
     assert!(ran > 250, "only {ran} vectors ran");
+}
+
+#[test]
+#[ignore = "needs root: cargo xtask test bpf"]
+fn what_is_the_bridge_s_goes_on_as_it_came() {
+    let programs = Programs::load(7);
+    let mut left = 0;
+    for vector in vectors::all().iter().filter(|v| v.fits_test_run()).map(bridged) {
+        if vector.verdict != spell(Verdict::Bridge) {
+            continue;
+        }
+        programs.configure(&vector.port);
+        programs.learn(vector.learned);
+        let (said, frame) = programs.run(vector.direction, &vector.frame);
+        assert_eq!((said.as_str(), frame), ("bridge", vector.frame), "{}", vector.name);
+        left += 1;
+    }
+    assert!(left > 10, "only {left} frames are left to the bridge");
 }
 
 /// Frames of the property test: fewer where the environment says so, as an emulated kernel is slow.

@@ -85,6 +85,7 @@ impl Orders {
             datapath,
             dhcp: Arc::new(dhcp::Service::new(Duration::from_secs(3600))),
             store: Arc::new(SpecStore::open(&self.directory.join("ports"))?),
+            tally: Arc::default(),
         };
         let spec = self.spec(&parts)?;
         parts.store.keep(&spec)?;

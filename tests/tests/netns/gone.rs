@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! A namespace that goes takes its port along: nothing holds it, nothing is left, and other ports do not notice.
 
-use std::{process::Command, time::Duration};
+use std::{fs, os::unix::fs::symlink, process::Command, time::Duration};
 
 use netagent_tests::{
     agent::Agent,
@@ -219,4 +219,28 @@ fn a_namespace_that_outlives_its_name_lets_nothing_through() {
         wait_dead(&scene.topology);
         traces::wait_none(&scene.agent).unwrap();
     }
+}
+
+#[test]
+#[ignore = "needs root: cargo xtask test netns"]
+fn a_path_that_leads_to_the_node_by_now_is_another_namespace() {
+    require_netns!();
+    let mut agent = Agent::builder().start().unwrap();
+    let topology = Pod::default().build().unwrap();
+    // As /proc/PID/ns/net, once the process is gone and its number somebody else's.
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("net");
+    symlink(topology.pod.path(), &path).unwrap();
+    agent.json(&["attach", "--netns", path.to_str().unwrap()]).unwrap();
+    agent.kill9().unwrap();
+    delete(&topology.pod);
+    wait_dead(&topology);
+    fs::remove_file(&path).unwrap();
+    symlink("/proc/self/ns/net", &path).unwrap();
+    agent.start().unwrap();
+    poll::try_until("the port to be forgotten", SOON, || {
+        Ok(agent.json(&["status"])?.as_array().is_some_and(Vec::is_empty).then_some(()))
+    })
+    .unwrap();
+    assert_eq!(traces::of_ports(&agent).unwrap(), Vec::<String>::new());
 }

@@ -6,12 +6,15 @@
     reason = "every function here is part of a test, and clippy.toml frees only `#[test]` ones"
 )]
 
+mod accelerate;
 mod addressless;
 mod again;
 mod attach;
 mod bad_pod;
 mod bystander;
+mod chaos;
 mod clients;
+mod configuration;
 mod crash;
 mod detach;
 mod foreign;
@@ -23,6 +26,7 @@ mod live_changes;
 mod many;
 mod nft_chain;
 mod nftables;
+mod node_hooks;
 mod ordinary;
 mod path_mtu;
 mod queues;
@@ -30,6 +34,7 @@ mod race;
 mod repair;
 mod routers;
 mod scene;
+mod security;
 mod segments;
 mod self_test;
 mod silence;
@@ -56,6 +61,7 @@ macro_rules! require_netns {
             netagent_tests::require::Need::Program("bpftool", "bpftool"),
             netagent_tests::require::Need::Program("ping", "iputils-ping"),
             netagent_tests::require::Need::Program("udhcpc", "udhcpc"),
+            netagent_tests::require::Need::Program("busybox", "busybox"),
             netagent_tests::require::Need::Program("dhclient", "isc-dhcp-client"),
             netagent_tests::require::Need::Program("iperf3", "iperf3"),
         );

@@ -78,7 +78,7 @@ use Need::{Bench, Bpf, Ci, Containerd, Demo, Matrix, Netns, Vm};
 use Remedy::{Component, Linker, PackageLists, Packages, Toolchain};
 
 /// In the order in which they are shown and installed.
-pub(crate) const REQUIREMENTS: [Requirement; 22] = [
+pub(crate) const REQUIREMENTS: [Requirement; 23] = [
     row(
         "eBPF toolchain",
         "compiles core and the programs for bpfel-unknown-none",
@@ -143,6 +143,13 @@ pub(crate) const REQUIREMENTS: [Requirement; 22] = [
         Packages(&["tcpdump"]),
     ),
     row("udhcpc", "DHCP client", &[Netns, Containerd], Program("udhcpc"), Packages(&["udhcpc"])),
+    row(
+        "busybox",
+        "udhcpd, in place of KubeVirt's DHCP",
+        &[Netns],
+        Program("busybox"),
+        Packages(&["busybox"]),
+    ),
     row("dhclient", "DHCP client", &[Netns], Program("dhclient"), Packages(&["isc-dhcp-client"])),
     row("dhcpcd", "DHCP client", &[Netns], Program("dhcpcd"), Packages(&["dhcpcd-base"])),
     row(

@@ -18,7 +18,7 @@ use super::{
 use crate::{
     address::{Mac, V6},
     counters::DropReason,
-    maps::{Port, PuntKind, UNSERVED},
+    maps::{BRIDGED, Port, PuntKind, UNSERVED},
     packet::{NEAR, PacketMut},
     rule::Rule,
     wire::eth::{self, Eth},
@@ -55,6 +55,7 @@ pub fn from_vm<P: PacketMut + ?Sized>(
     match judged {
         Ok(Allowed::Forward(places)) => forward(packet, places, Verdict::Forward),
         Ok(Allowed::Claim(target, places)) => forward(packet, places, Verdict::Claim(target)),
+        Ok(Allowed::Punt(_)) if port.flags & BRIDGED != 0 => Verdict::Bridge,
         Ok(Allowed::Punt(kind)) => Verdict::Punt(kind),
         Ok(Allowed::TooBig) => Verdict::TooBig,
         // Rules rest on headers that can be read; where there are none, so may be the headers.

@@ -10,6 +10,7 @@ use super::{
     desired::DesiredPort,
     guest::Guest,
     ids::IfName,
+    mode::Mode,
     observed::{Clsact, Observed, ObservedProgram, ObservedTap, Tap, Target},
     program::Program,
     question::Question,
@@ -18,6 +19,7 @@ use super::{
     tier::{Hook, Tier},
 };
 
+mod bridged;
 #[cfg(test)]
 mod tests;
 
@@ -105,8 +107,8 @@ pub enum Step {
         /// Its index: a device that takes the name meanwhile is not ours.
         ifindex: u32,
     },
-    /// Take a program off its device. `from_vm` is never taken off: it goes with its tap, or the guest could send past
-    /// it.
+    /// Take a program off its device. `from_vm` is never taken off a tap of ours: it goes with it, or the guest could
+    /// send past it.
     Detach {
         /// Which.
         program: Program,
@@ -130,6 +132,18 @@ pub enum Refusal {
         /// The tap's name.
         name: IfName,
         /// What has the name.
+        what: String,
+    },
+    /// In mode `accelerate` there is nothing to be faster than.
+    #[error(
+        "{tap} is not a tap in one bridge with {pod_link} ({what}), as KubeVirt's binding `bridge` makes it; name both with --tap and --pod-link, or leave out --mode accelerate"
+    )]
+    NotBridged {
+        /// The tap's name.
+        tap: IfName,
+        /// The pod link's.
+        pod_link: IfName,
+        /// What has the tap's name.
         what: String,
     },
     /// Ours, but not as it is asked for, and flags of a tap never change.
@@ -158,7 +172,10 @@ pub enum Refusal {
 /// When something that is not ours stands in the way.
 pub fn plan(desired: Option<&DesiredPort>, observed: &Observed, tap: &IfName) -> Result<Vec<Step>, Refusal> {
     match desired {
-        Some(desired) => wire(desired, observed),
+        Some(desired) => match desired.mode {
+            Mode::L2 => wire(desired, observed),
+            Mode::Accelerate => bridged::wire(desired, observed),
+        },
         None => Ok(unwire(observed, tap)),
     }
 }
@@ -263,6 +280,9 @@ fn own_tap<'a>(desired: &DesiredPort, observed: &'a ObservedTap) -> Result<Optio
     match observed {
         ObservedTap::Absent => Ok(None),
         ObservedTap::Foreign(what) => Err(Refusal::ForeignTap { name: name(), what: what.clone() }),
+        ObservedTap::Bridged(_) => {
+            Err(Refusal::ForeignTap { name: name(), what: "a tap in one bridge with the pod link".into() })
+        }
         ObservedTap::Ours(tap) => {
             let queues = |multi| if multi { "several queues" } else { "one queue" };
             let want_multi = desired.tap.queues > 1;
@@ -293,7 +313,10 @@ fn unwire(observed: &Observed, tap: &IfName) -> Vec<Step> {
             steps.push(Step::RemoveSeveredPin(program));
         }
     }
-    for program in [Program::XdpToVm, Program::ToVm, Program::FromPod] {
+    // A tap that stays goes on without us: its bridge has its frames back.
+    let stays = !matches!(observed.tap, ObservedTap::Ours(_));
+    let last = stays.then_some(Program::FromVm);
+    for program in [Program::XdpToVm, Program::ToVm, Program::FromPod].into_iter().chain(last) {
         if let ObservedProgram::Attached { hook, .. } = observed.program(program) {
             steps.push(Step::Detach { program, hook });
         }

@@ -3,6 +3,8 @@
 
 use std::time::{Duration, Instant};
 
+use crate::core::budget::Budget;
+
 /// Lines that a guest can cause at once: several boots with all that a client says.
 const BURST: u32 = 16;
 /// A further line is earned in this time.
@@ -12,34 +14,25 @@ const EARN: Duration = Duration::from_secs(60);
 #[derive(Debug)]
 pub(super) struct Announcements {
     last: String,
-    budget: u32,
-    /// When the budget was last full, or a line earned.
-    earned: Instant,
-    untold: u64,
+    budget: Budget,
+    start: Instant,
 }
 
 impl Announcements {
     pub(super) fn new(now: Instant) -> Self {
-        Self { last: String::new(), budget: BURST, earned: now, untold: 0 }
+        Self { last: String::new(), budget: Budget::new(BURST, EARN), start: now }
     }
 
     /// Whether to tell that `said` was said: when it is not what was told last, and the budget allows it. Then how many
     /// exchanges were not told of since.
     pub(super) fn tell(&mut self, said: &str, now: Instant) -> Option<u64> {
-        while self.budget < BURST && now.saturating_duration_since(self.earned) >= EARN {
-            self.earned += EARN;
-            self.budget += 1;
-        }
-        if self.budget == BURST {
-            self.earned = now;
-        }
-        if said == self.last || self.budget == 0 {
-            self.untold += 1;
+        if said == self.last {
+            self.budget.hold_back();
             return None;
         }
-        self.budget -= 1;
+        let untold = self.budget.take(now.saturating_duration_since(self.start))?;
         said.clone_into(&mut self.last);
-        Some(std::mem::take(&mut self.untold))
+        Some(untold)
     }
 }
 

@@ -63,7 +63,7 @@ impl Talk {
         let mut dialogue = self.dialogue.clone();
         let lost = self.lost.load(Ordering::Relaxed);
         if lost > 0 {
-            dialogue.messages.insert("answer lost".to_owned(), lost);
+            dialogue.messages.insert(super::LOST.to_owned(), lost);
         }
         dialogue
     }
@@ -97,7 +97,7 @@ impl Talk {
         if !silent {
             self.defect_told = Some(now);
         }
-        let mention = self.note(port, Exchange::unserved("defect"), now);
+        let mention = self.note(port, Exchange::unserved(super::DEFECT), now);
         Mention { defect: (!silent).then_some(defect), ..mention }
     }
 }

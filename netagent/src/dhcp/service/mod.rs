@@ -14,6 +14,7 @@ mod crew;
 mod dialogue;
 mod exchange;
 mod inbox;
+mod label;
 mod line;
 mod outlet;
 mod served;
@@ -26,6 +27,7 @@ use std::{
 
 pub use dialogue::Dialogue;
 pub use inbox::{Inbox, Punt};
+pub use label::message_and_outcome;
 pub use outlet::{Outlet, Tap};
 pub use served::Served;
 use tokio::sync::Notify;
@@ -45,11 +47,15 @@ use netagent_common::maps::PuntKind;
 
 /// A frame for which its port had no room.
 const BUSY: &str = "dropped busy";
+/// Answers that could not be sent.
+const LOST: &str = "answer lost";
+/// A frame that met a defect of netagent.
+const DEFECT: &str = "defect";
 
 /// Serves the guests of all ports.
 #[derive(Debug)]
 pub struct Service {
-    lease_time: Duration,
+    lease_time: Mutex<Duration>,
     ports: Mutex<Ports>,
     outlet: Box<dyn Outlet>,
     /// Told when [`tend`](Self::tend) may have to do something sooner than it thought.
@@ -66,13 +72,13 @@ impl Service {
 
     /// As [`new`](Self::new), with another way to the taps.
     pub fn with_outlet(lease_time: Duration, outlet: Box<dyn Outlet>) -> Self {
-        Self { lease_time, ports: Mutex::default(), outlet, wake: Arc::default() }
+        Self { lease_time: Mutex::new(lease_time), ports: Mutex::default(), outlet, wake: Arc::default() }
     }
 
     /// Serves the port in `slot` from now on, or tells it something else from now on.
     pub fn serve(&self, slot: u32, served: Served) {
         let now = Instant::now();
-        let told = Told::new(&served.guest, self.lease_time);
+        let told = Told::new(&served.guest, self.lease_time());
         let unusable = told.unusable_names();
         if let Some(first) = unusable.first() {
             warn!(port = %served.port, names = unusable.len(), %first, "left names out of the lease");
@@ -103,6 +109,36 @@ impl Service {
         if let Some(mention) = mention {
             mention.log();
         }
+    }
+
+    /// Leases last for `lease_time` from now on, where a port does not say otherwise. A guest hears of it when it asks
+    /// again; what its routers say changes at once.
+    pub fn set_lease_time(&self, lease_time: Duration) {
+        let before = {
+            let mut current = self.lease_time.lock().unwrap_or_else(PoisonError::into_inner);
+            std::mem::replace(&mut *current, lease_time)
+        };
+        if before == lease_time {
+            return;
+        }
+        let now = Instant::now();
+        let slots = self.ports().slots();
+        for slot in slots {
+            let mention = self.ports().change(slot, |Entry { served, told, tap, voice, talk }| {
+                let new = Told::new(&served.guest, lease_time);
+                let words = voice.change(&told.adverts, &new.adverts, now);
+                *told = new;
+                (!words.is_empty()).then(|| self.speak_to(tap, talk, &words, now)).flatten()
+            });
+            if let Some(mention) = mention.flatten() {
+                mention.log();
+            }
+        }
+        self.wake.notify_one();
+    }
+
+    fn lease_time(&self) -> Duration {
+        *self.lease_time.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Stops serving a slot.

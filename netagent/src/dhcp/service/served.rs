@@ -48,6 +48,10 @@ pub(super) struct Ports {
 }
 
 impl Ports {
+    pub(super) fn slots(&self) -> Vec<u32> {
+        self.by_slot.keys().copied().collect()
+    }
+
     pub(super) fn get(&self, slot: u32) -> Option<&Entry> {
         self.by_slot.get(&slot)
     }

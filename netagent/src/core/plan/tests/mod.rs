@@ -4,6 +4,7 @@
 use super::*;
 use crate::core::{desired::tests::desired, observed::Targets, spec::tests::spec, tier::Tier};
 
+mod bridged;
 mod properties;
 
 /// What applying a step does to a kernel, as far as `observe` can see; a step that the kernel would refuse panics.
@@ -52,7 +53,11 @@ fn apply(observed: &mut Observed, step: &Step) {
             assert!(observed.entry.is_some(), "a program without settings drops everything");
             assert_eq!(*state(observed, *program), ObservedProgram::Absent);
             match program {
-                Program::FromVm => _ = own(observed),
+                Program::FromVm => assert!(
+                    matches!(observed.tap, ObservedTap::Ours(_) | ObservedTap::Bridged(_)),
+                    "from_vm on {:?}",
+                    observed.tap
+                ),
                 Program::XdpFromVm | Program::XdpToVm => {
                     assert_eq!(*hook, Hook::Xdp);
                     assert!(observed.targets.pod_link.is_some() && observed.targets.tap.is_some());

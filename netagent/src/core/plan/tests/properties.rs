@@ -70,7 +70,144 @@ prop_compose! {
     }
 }
 
+/// What a look at a port that is as desired shows, said without any plan's help.
+fn satisfied(desired: &DesiredPort) -> Observed {
+    let on = |hook| ObservedProgram::Attached { hook, current: true };
+    let xdp = desired.tier == Tier::Xdp;
+    let on_xdp = if xdp { on(Hook::Xdp) } else { ObservedProgram::Absent };
+    let clsact = desired.hook == Hook::Clsact;
+    let mut entry = desired.entry(42, clsact);
+    entry.flags |= SelfTest::Proved(Tier::Peer).to_flags();
+    Observed {
+        tap: ObservedTap::Ours(Tap {
+            ifindex: 42,
+            mtu: desired.pod_link.mtu,
+            multi_queue: desired.tap.queues > 1,
+            uid: desired.tap.uid,
+            gid: desired.tap.gid,
+            noqueue: true,
+            up: true,
+        }),
+        entry: Some((3, entry)),
+        slot: Some(3),
+        from_vm: on(desired.hook),
+        from_pod: on(desired.hook),
+        to_vm: on(desired.hook),
+        xdp_from_vm: on_xdp,
+        xdp_to_vm: on_xdp,
+        targets: if xdp {
+            Targets { pod_link: Some(desired.pod_link.ifindex), tap: Some(42) }
+        } else {
+            Targets::default()
+        },
+        clsact: if clsact { Clsact::Ours } else { Clsact::Absent },
+        serving: Some(desired.guest.clone()),
+    }
+}
+
+/// Whether a guest cannot send past the programs: its tap is down, or not there, or guarded with settings.
+fn is_guarded(observed: &Observed) -> bool {
+    let up = matches!(&observed.tap, ObservedTap::Ours(tap) if tap.up);
+    !up || (matches!(observed.from_vm, ObservedProgram::Attached { .. }) && observed.entry.is_some())
+}
+
+/// The place of a step in the order of going: the reverse of that of coming. `None` for what only adds.
+fn order_of_going(step: &Step) -> Option<u8> {
+    match step {
+        Step::StopServing(_) => Some(0),
+        Step::DeleteTap { .. } => Some(1),
+        Step::RemoveSeveredPin(_) => Some(2),
+        Step::Detach { .. } => Some(3),
+        Step::ClearTarget { .. } => Some(4),
+        Step::RemoveClsact => Some(5),
+        Step::EraseEntry(_) => Some(6),
+        _ => None,
+    }
+}
+
+#[test]
+fn a_port_that_is_as_desired_needs_nothing() {
+    for tier in [Tier::Peer, Tier::Plain, Tier::Xdp] {
+        for hook in [Hook::Tcx, Hook::Clsact] {
+            for queues in [1, 4] {
+                let mut desired = desired();
+                (desired.tier, desired.hook, desired.tap.queues) = (tier, hook, queues);
+                assert_eq!(
+                    plan(Some(&desired), &satisfied(&desired), &name()),
+                    Ok(vec![]),
+                    "{tier} {hook} {queues}"
+                );
+            }
+        }
+    }
+}
+
 proptest! {
+    #[test]
+    fn a_tap_that_is_up_is_guarded_after_every_step(
+        mut observed in any_observed(),
+        // Agents that come, take some steps and die, each with its own wish.
+        lives in prop::collection::vec((any::<bool>(), 0..14usize, any::<bool>()), 1..5),
+    ) {
+        if let ObservedTap::Ours(tap) = &mut observed.tap {
+            tap.up &= matches!(observed.from_vm, ObservedProgram::Attached { .. }) && observed.entry.is_some();
+        }
+        for (wanted, steps, xdp) in lives {
+            let mut desired = desired();
+            if xdp { desired.tier = Tier::Xdp; }
+            for step in plan(wanted.then_some(&desired), &observed, &name()).unwrap().iter().take(steps) {
+                apply(&mut observed, step);
+                prop_assert!(is_guarded(&observed), "{} leaves {:?}", step, observed);
+            }
+        }
+    }
+
+    #[test]
+    fn what_goes_goes_in_the_reverse_order_and_nothing_comes(observed in any_observed()) {
+        let steps = plan(None, &observed, &name()).unwrap();
+        let order: Option<Vec<u8>> = steps.iter().map(order_of_going).collect();
+        let order = order.expect("a step that only removes");
+        prop_assert!(order.is_sorted(), "{}", text(&steps));
+    }
+
+    #[test]
+    fn nothing_that_is_not_ours_is_named(
+        mut observed in any_observed(),
+        wanted in any::<bool>(),
+        clsact in any::<bool>(),
+        foreign_tap in any::<bool>(),
+    ) {
+        observed.clsact = Clsact::Shared;
+        if foreign_tap {
+            observed.tap = ObservedTap::Foreign("a dummy".to_owned());
+            // Our programs are on taps of ours alone.
+            (observed.from_vm, observed.xdp_from_vm) = (ObservedProgram::Severed, ObservedProgram::Absent);
+        }
+        let mut desired = desired();
+        if clsact { desired.hook = Hook::Clsact; }
+        let steps = match plan(wanted.then_some(&desired), &observed, &name()) {
+            Ok(steps) => steps,
+            Err(refusal) => {
+                prop_assert!(wanted && foreign_tap, "{}", refusal);
+                return Ok(());
+            }
+        };
+        prop_assert!(!(wanted && foreign_tap), "a foreign tap was planned with");
+        for step in &steps {
+            let of_tap = matches!(step, Step::CreateTap { .. } | Step::SetTapMtu(_) | Step::SetTapNoqueue
+                | Step::SetTapUp | Step::DeleteTap { .. });
+            prop_assert!(!(foreign_tap && of_tap), "{}", step);
+            prop_assert!(!matches!(step, Step::AddClsact | Step::RemoveClsact), "{}", step);
+        }
+    }
+
+    #[test]
+    fn the_same_sight_gets_the_same_plan(observed in any_observed(), wanted in any::<bool>()) {
+        let desired = desired();
+        let printed = || text(&plan(wanted.then_some(&desired), &observed.clone(), &name()).unwrap());
+        prop_assert_eq!(printed(), printed());
+    }
+
     #[test]
     fn one_pass_reaches_what_is_desired(
         mut observed in any_observed(),

@@ -8,6 +8,8 @@ pub mod nri;
 mod patience;
 mod pods;
 mod sandbox;
+#[cfg(test)]
+mod stand_in;
 mod wiring;
 
 pub use pods::{PodError, Pods, Trouble};

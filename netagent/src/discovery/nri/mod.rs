@@ -8,6 +8,8 @@
 
 mod mux;
 mod plugin;
+#[cfg(test)]
+mod tests;
 mod ttrpc;
 
 /// The messages of proto/nri.proto, which documents them.

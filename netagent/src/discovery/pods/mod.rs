@@ -2,6 +2,8 @@
 //! The pods of one source: which of them want ports, what is wired of that, and what is in the way of the rest.
 
 mod locate;
+#[cfg(test)]
+mod tests;
 
 use std::{
     collections::BTreeMap,

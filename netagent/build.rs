@@ -47,7 +47,7 @@ fn build() -> Result<()> {
 
 fn compile_api() -> Result<()> {
     println!("cargo::rerun-if-changed=proto");
-    let interfaces = ["netagent.proto", "node_hooks.proto"];
+    let interfaces = ["netagent.proto", "node_hooks.proto", "cri.proto", "nri.proto", "ttrpc.proto"];
     let files = protox::compile(interfaces, ["proto"]).context("compile the interfaces in proto")?;
     tonic_prost_build::configure()
         .type_attribute(".", "#[derive(serde::Serialize)]")

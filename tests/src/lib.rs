@@ -14,6 +14,7 @@ pub mod cni;
 pub mod cni_invariants;
 pub mod cni_runtime;
 pub mod configured;
+pub mod containerd;
 pub mod counting;
 pub mod ctr;
 pub mod dialogue;

@@ -26,6 +26,7 @@ const COMMAND_TIMEOUT: Duration = Duration::from_secs(30);
 pub struct Netns {
     name: String,
     path: PathBuf,
+    ours: bool,
 }
 
 impl Netns {
@@ -34,9 +35,15 @@ impl Netns {
         static NEXT: AtomicU32 = AtomicU32::new(0);
         let name = format!("natest-{}-{}-{tag}", process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
         run_ok(Command::new("ip").args(["netns", "add", &name]), COMMAND_TIMEOUT)?;
-        let netns = Self { path: Path::new("/run/netns").join(&name), name };
+        let netns = Self { path: Path::new("/run/netns").join(&name), name, ours: true };
         netns.ip("link set lo up")?;
         Ok(netns)
+    }
+
+    /// One that others made, and that they remove: a pod's, by its file.
+    pub fn of_others(path: impl Into<PathBuf>) -> Self {
+        let path = path.into();
+        Self { name: path.display().to_string(), path, ours: false }
     }
 
     /// Its name, as `ip netns` shows it.
@@ -119,6 +126,9 @@ impl Netns {
 
 impl Drop for Netns {
     fn drop(&mut self) {
+        if !self.ours {
+            return;
+        }
         // Not through `process::run`: an interrupt must not stop the clean-up, nor may Ctrl-C reach `ip`.
         match Command::new("ip").args(["netns", "del", &self.name]).process_group(0).output() {
             Ok(done) if done.status.success() => {}

@@ -9,6 +9,7 @@ use std::{
 use super::v1;
 use crate::{
     core::{
+        ask::{MAX_QUEUES, PortAsk},
         guard::{self, GuardError, GuardSpec, RulesOff},
         hand_off::{HandOff, HandOffError},
         ids::{IdError, IfName},
@@ -18,9 +19,6 @@ use crate::{
     },
     sys::netns::{Netns, NetnsError},
 };
-
-/// `MAX_TAP_QUEUES` of drivers/net/tun.c.
-const MAX_QUEUES: u32 = 256;
 
 /// A field that cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -84,25 +82,17 @@ pub enum FieldError {
 /// The first field that cannot be used.
 pub fn port_spec(request: &v1::AttachRequest) -> Result<PortSpec, FieldError> {
     let netns = Netns::open_pod(&absolute("netns", &request.netns)?)?;
-    let queues = if request.queues == 0 { 1 } else { request.queues };
-    if queues > MAX_QUEUES {
-        return Err(FieldError::Queues(queues));
-    }
     let mode: Mode = given(&request.mode).map(|mode| mode.parse()).transpose()?.unwrap_or_default();
     let hand_off = hand_off(request)?;
     if mode == Mode::Accelerate && hand_off != HandOff::default() {
         return Err(FieldError::NotOurHandOff);
     }
-    Ok(PortSpec {
-        netns: netns.path().to_owned(),
-        netns_id: netns.id(),
-        // Read when the port is wired: it takes a look from inside.
-        netns_cookie: None,
+    let ask = PortAsk {
         pod_link: name(&request.pod_link, mode.usual_pod_link())?,
         mode,
         tap: TapSpec {
             name: name(&request.tap, "tap0")?,
-            queues: queues as u16,
+            queues: queues(request.queues)?,
             uid: request.uid,
             gid: request.gid,
         },
@@ -115,9 +105,13 @@ pub fn port_spec(request: &v1::AttachRequest) -> Result<PortSpec, FieldError> {
         hand_off,
         resolv_conf: given(&request.resolv_conf).map(|p| absolute("resolv_conf", &p)).transpose()?,
         hostname: given(&request.hostname),
-        origin: origin(request)?,
-        wanted: true,
-    })
+    };
+    Ok(ask.into_spec(netns.path().to_owned(), netns.id(), origin(request)?))
+}
+
+fn queues(number: u32) -> Result<u16, FieldError> {
+    let narrow = u16::try_from(number).ok().filter(|queues| *queues <= MAX_QUEUES);
+    narrow.map(|queues| queues.max(1)).ok_or(FieldError::Queues(number))
 }
 
 fn origin(request: &v1::AttachRequest) -> Result<Origin, OriginError> {

@@ -129,6 +129,7 @@ pub async fn run(options: Options) -> Result<()> {
         }
     }
 
+    sources::listen(&options.config, &ports, &health);
     tokio::spawn(options.reload.follow(hangup, options.config, ports.clone()));
     let mut terminate = signal(SignalKind::terminate()).context("watch SIGTERM")?;
     let mut interrupt = signal(SignalKind::interrupt()).context("watch SIGINT")?;

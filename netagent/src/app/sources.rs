@@ -7,9 +7,15 @@ use anyhow::{Context as _, Result};
 
 use crate::{
     api::{Socket, SocketFile},
-    config::KubeVirt,
-    discovery::kubevirt::{self, HookSettings},
+    config::{Config, KubeVirt},
+    core::{annotations::Permitted, origin::Source},
+    discovery::{
+        Pods, cri,
+        kubevirt::{self, HookSettings},
+        nri,
+    },
     reconcile::Ports,
+    telemetry::Health,
 };
 
 /// KubeVirt's node hooks, with their socket bound: what comes from now on waits until it is served.
@@ -44,5 +50,25 @@ impl NodeHooks {
         let Self { listener, settings, _file } = self;
         let served = kubevirt::serve(listener, settings, Arc::new(ports), stop).await;
         served.context("serve KubeVirt's node hooks")
+    }
+}
+
+/// Starts to hear from the container runtime of pods that ask for ports by their annotations.
+pub(super) fn listen(config: &Config, ports: &Ports, health: &Health) {
+    let permitted = Permitted { guard_exceptions: config.pods.guard_exceptions };
+    let pods = |source| {
+        let pods = Pods::new(source, Arc::new(ports.clone()), permitted);
+        let tended = pods.clone();
+        health.must_run("the task that wires pods", &tokio::spawn(async move { tended.tend().await }));
+        pods
+    };
+    if let Some(socket) = &config.cri.socket {
+        let runtime = cri::Runtime { socket: socket.to_path_buf(), events: config.cri.events };
+        let watching = tokio::spawn(cri::watch(runtime, pods(Source::Cri)));
+        health.must_run("the task that reads the runtime's pods", &watching);
+    }
+    if let Some(socket) = &config.nri.socket {
+        let serving = tokio::spawn(nri::serve(socket.to_path_buf(), pods(Source::Nri)));
+        health.must_run("the task that serves the runtime's calls", &serving);
     }
 }

@@ -6,9 +6,12 @@
 //! [`mod@agent`] and a field of [`Config`].
 
 mod agent;
+mod cri;
 mod error;
 mod kubevirt;
 mod layers;
+mod nri;
+mod pods;
 mod reload;
 mod section;
 mod setting;
@@ -16,9 +19,12 @@ mod setting;
 mod tests;
 
 pub use agent::Agent;
+pub use cri::Cri;
 pub use error::{Complaint, ConfigError, Instead, Place};
 pub use kubevirt::KubeVirt;
 pub use layers::Layers;
+pub use nri::Nri;
+pub use pods::Pods;
 pub use reload::Change;
 pub use section::{Applies, Key, Section};
 pub use setting::{AbsolutePath, Bounded, Given, LogFilter, Setting};
@@ -35,16 +41,22 @@ pub struct Config {
     pub agent: Agent,
     /// KubeVirt as a source of ports.
     pub kubevirt: KubeVirt,
+    /// What pods may ask for by their annotations.
+    pub pods: Pods,
+    /// The container runtime's list of pods as a source of ports.
+    pub cri: Cri,
+    /// The container runtime as a source of ports, before a pod starts.
+    pub nri: Nri,
 }
 
 impl Config {
     /// All sections, in the order in which a file has them.
     fn sections(&self) -> Vec<&dyn Section> {
-        vec![&self.agent, &self.kubevirt]
+        vec![&self.agent, &self.kubevirt, &self.pods, &self.cri, &self.nri]
     }
 
     fn sections_mut(&mut self) -> Vec<&mut dyn Section> {
-        vec![&mut self.agent, &mut self.kubevirt]
+        vec![&mut self.agent, &mut self.kubevirt, &mut self.pods, &mut self.cri, &mut self.nri]
     }
 
     /// The names of the tables.

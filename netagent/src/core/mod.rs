@@ -4,6 +4,8 @@
 //! No clock, no files, no sockets, no async: everything here is a function of its arguments (`cargo xtask lint`
 //! checks it).
 
+pub mod annotations;
+pub mod ask;
 pub mod bridged;
 pub mod budget;
 pub mod desired;

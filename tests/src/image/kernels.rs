@@ -127,7 +127,7 @@ impl Kernels {
         let lock = cache.join("lock");
         let lock = File::create(&lock).with_context(|| format!("cannot write {}", lock.display()))?;
         lock.lock().context("cannot lock the cache of kernels")?;
-        let apt = suites::open(&cache.join("apt"), note)?;
+        let apt = suites::open(&cache.join("apt"), &suites::KERNELS, note)?;
         Ok(Self { cache, workspace, apt, _lock: lock })
     }
 

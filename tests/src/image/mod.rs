@@ -9,6 +9,7 @@ mod kernels;
 mod payload;
 pub mod programs;
 mod root;
+mod runtimes;
 mod suites;
 mod uml;
 
@@ -26,6 +27,7 @@ use self::{apt::Apt, kernel::Kernel, root::Root};
 pub use self::{
     kernels::{KernelImage, Kernels, Series},
     payload::Payload,
+    runtimes::Containerd,
     uml::Uml,
 };
 use crate::process::run_ok;

@@ -69,7 +69,8 @@ fn fetch(cache: &Path, packages: &[&str], release: Release, root: &Path) -> Resu
     let apt = match release {
         Release::Own => Apt::default(),
         // The lists that `cargo xtask vm` reads kernels from.
-        Release::Sid => suites::open(&cache.with_file_name("kernels").join("apt"), &note)?.preferring("sid"),
+        Release::Sid => suites::open(&cache.with_file_name("kernels").join("apt"), &suites::KERNELS, &note)?
+            .preferring("sid"),
     };
     let archives = apt.archives(&packages.iter().map(ToString::to_string).collect())?;
     let found = |package: &&&str| archives.iter().any(|archive: &Archive| archive.package == **package);

@@ -18,13 +18,15 @@ const MAIN: &str = "Debian";
 const SECURITY: &str = "Debian-Security";
 /// Where kernels of many series are: long-term ones in the security archive of the release that shipped them (and
 /// of the one before, as backports), the newest ones in backports and sid. bookworm has user-mode Linux.
-const SUITES: [(&str, &str); 5] = [
+pub(super) const KERNELS: [(&str, &str); 5] = [
     (SECURITY, "bullseye-security"),
     (SECURITY, "bookworm-security"),
     (MAIN, "bookworm"),
     (MAIN, "trixie-backports"),
     (MAIN, "sid"),
 ];
+/// Where container runtimes of several releases are.
+pub(super) const RUNTIMES: [(&str, &str); 3] = [(MAIN, "bookworm"), (MAIN, "trixie"), (MAIN, "sid")];
 /// Signs all of them; a machine's own sources may be signed by a newer or older subset.
 const KEYRING: &str = "/usr/share/keyrings/debian-archive-keyring.gpg";
 /// A superseded kernel can no longer be fetched, and lists that are older than this are likely to name one.
@@ -32,13 +34,13 @@ const LISTS_AGE: Duration = Duration::from_secs(12 * 3600);
 const QUERY_TIMEOUT: Duration = Duration::from_secs(60);
 const UPDATE_TIMEOUT: Duration = Duration::from_secs(300);
 
-/// apt over [`SUITES`], its sources and lists in the folder `tree`. Fetches the lists where they are missing or old.
-pub(super) fn open(tree: &Path, note: &dyn Fn(&str)) -> Result<Apt> {
+/// apt over `suites`, its sources and lists in the folder `tree`. Fetches the lists where they are missing or old.
+pub(super) fn open(tree: &Path, suites: &[(&str, &str)], note: &dyn Fn(&str)) -> Result<Apt> {
     for dir in ["lists/partial", "archives/partial", "parts"] {
         let dir = tree.join(dir);
         fs::create_dir_all(&dir).with_context(|| format!("cannot make {}", dir.display()))?;
     }
-    let sources = sources(&mirrors()?)?;
+    let sources = sources(&mirrors()?, suites)?;
     let (file, stamp) = (tree.join("sources.list"), tree.join("updated"));
     let apt = Apt::with(options(tree, &file));
     let known = fs::read_to_string(&file).is_ok_and(|old| old == sources);
@@ -90,7 +92,7 @@ fn mirrors() -> Result<Vec<(String, String)>> {
     Ok(of_debian.map(|(_, label, address)| (label, address)).collect())
 }
 
-fn sources(mirrors: &[(String, String)]) -> Result<String> {
+fn sources(mirrors: &[(String, String)], suites: &[(&str, &str)]) -> Result<String> {
     let main = mirrors
         .iter()
         .find(|(label, _)| label == MAIN)
@@ -105,11 +107,11 @@ fn sources(mirrors: &[(String, String)]) -> Result<String> {
     };
     let signed_by =
         if Path::new(KEYRING).is_file() { format!(" signed-by={KEYRING}") } else { String::new() };
-    let line = |(label, suite): (&str, &str)| {
-        let address = if label == SECURITY { &security } else { &main };
+    let line = |(label, suite): &(&str, &str)| {
+        let address = if *label == SECURITY { &security } else { &main };
         format!("deb [arch=amd64 target=Packages{signed_by}] {address} {suite} main\n")
     };
-    Ok(SUITES.into_iter().map(line).collect())
+    Ok(suites.iter().map(line).collect())
 }
 
 fn age(stamp: &PathBuf) -> Option<Duration> {
@@ -124,11 +126,11 @@ mod tests {
     fn suites_are_read_from_the_machines_mirror() {
         let mirrors = [("Debian", "http://mirror/debian/"), ("Debian-Security", "http://mirror/sec/")]
             .map(|(label, address)| (label.to_owned(), address.to_owned()));
-        let text = sources(&mirrors).unwrap();
+        let text = sources(&mirrors, &KERNELS).unwrap();
         assert!(text.contains("] http://mirror/sec bullseye-security main\n"), "{text}");
         assert!(text.contains("] http://mirror/debian sid main\n"), "{text}");
-        let text = sources(&mirrors[..1]).unwrap();
+        let text = sources(&mirrors[..1], &KERNELS).unwrap();
         assert!(text.contains("] http://mirror/debian-security bookworm-security main\n"), "{text}");
-        assert!(sources(&[]).is_err());
+        assert!(sources(&[], &KERNELS).is_err());
     }
 }

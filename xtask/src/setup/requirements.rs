@@ -13,6 +13,7 @@ pub(crate) enum Need {
     Ci,
     Bpf,
     Netns,
+    Containerd,
     Vm,
     /// Other kernels: what the other tiers need, and what packs it for them.
     Matrix,
@@ -21,8 +22,17 @@ pub(crate) enum Need {
 }
 
 impl Need {
-    pub(crate) const ALL: [Self; 8] =
-        [Self::Build, Self::Ci, Self::Bpf, Self::Netns, Self::Vm, Self::Matrix, Self::Demo, Self::Bench];
+    pub(crate) const ALL: [Self; 9] = [
+        Self::Build,
+        Self::Ci,
+        Self::Bpf,
+        Self::Netns,
+        Self::Containerd,
+        Self::Vm,
+        Self::Matrix,
+        Self::Demo,
+        Self::Bench,
+    ];
 }
 
 /// One row.
@@ -66,11 +76,11 @@ pub(crate) enum Finding {
 }
 
 use Check::{Ask, Program};
-use Need::{Bench, Bpf, Ci, Demo, Matrix, Netns, Vm};
+use Need::{Bench, Bpf, Ci, Containerd, Demo, Matrix, Netns, Vm};
 use Remedy::{Component, Linker, PackageLists, Packages, Toolchain};
 
 /// In the order in which they are shown and installed.
-pub(crate) const REQUIREMENTS: [Requirement; 24] = [
+pub(crate) const REQUIREMENTS: [Requirement; 25] = [
     row(
         "eBPF toolchain",
         "compiles core and the programs for bpfel-unknown-none",
@@ -99,7 +109,13 @@ pub(crate) const REQUIREMENTS: [Requirement; 24] = [
         Ask(|| rust_component::find("clippy")),
         Component("clippy", "rust-web-clippy"),
     ),
-    row("ip", "namespaces and links", &[Netns, Vm, Demo, Bench], Program("ip"), Packages(&["iproute2"])),
+    row(
+        "ip",
+        "namespaces and links",
+        &[Netns, Containerd, Vm, Demo, Bench],
+        Program("ip"),
+        Packages(&["iproute2"]),
+    ),
     row(
         "tc",
         "shows that only our programs are attached",
@@ -107,7 +123,13 @@ pub(crate) const REQUIREMENTS: [Requirement; 24] = [
         Program("tc"),
         Packages(&["iproute2"]),
     ),
-    row("ping", "from node to guest", &[Netns, Vm, Demo], Program("ping"), Packages(&["iputils-ping"])),
+    row(
+        "ping",
+        "from node to guest",
+        &[Netns, Containerd, Vm, Demo],
+        Program("ping"),
+        Packages(&["iputils-ping"]),
+    ),
     row(
         "bpftool",
         "lists programs, maps and pins",
@@ -122,7 +144,7 @@ pub(crate) const REQUIREMENTS: [Requirement; 24] = [
         Program("tcpdump"),
         Packages(&["tcpdump"]),
     ),
-    row("udhcpc", "DHCP client", &[Netns], Program("udhcpc"), Packages(&["udhcpc"])),
+    row("udhcpc", "DHCP client", &[Netns, Containerd], Program("udhcpc"), Packages(&["udhcpc"])),
     row(
         "busybox",
         "udhcpd, in place of KubeVirt's DHCP",
@@ -162,6 +184,13 @@ pub(crate) const REQUIREMENTS: [Requirement; 24] = [
         Program("strip"),
         Packages(&["binutils"]),
     ),
+    row(
+        "cc",
+        "builds the program in a pod's sandbox",
+        &[Containerd],
+        Program("cc"),
+        Packages(&["gcc", "libc6-dev"]),
+    ),
     row("QEMU", "runs the guest", &[Vm, Demo], Program("qemu-system-x86_64"), Packages(&["qemu-system-x86"])),
     row("zstd", "unpacks guest kernels", &[Vm, Demo], Program("zstd"), Packages(&["zstd"])),
     row("lz4", "unpacks guest kernels", &[Vm, Demo], Program("lz4"), Packages(&["lz4"])),
@@ -169,13 +198,13 @@ pub(crate) const REQUIREMENTS: [Requirement; 24] = [
     row(
         "apt lists",
         "the guest's kernel and programs, and containerd, kubectl and promtool for tests, are Debian packages",
-        &[Netns, Vm, Demo],
+        &[Netns, Containerd, Vm, Demo],
         Ask(apt::lists),
         PackageLists,
     ),
 ];
 
-const ALL: [Need; 8] = Need::ALL;
+const ALL: [Need; 9] = Need::ALL;
 
 const fn row(
     name: &'static str,

@@ -28,6 +28,8 @@ pub(crate) enum Tier {
     Bpf,
     /// Real links, taps, agent and DHCP clients in network namespaces
     Netns,
+    /// Real containerds of several releases, with real pods
+    Containerd,
     /// A real guest kernel in QEMU
     Vm,
 }
@@ -50,6 +52,7 @@ impl Tier {
             Self::Unit => "unit",
             Self::Bpf => "bpf",
             Self::Netns => "netns",
+            Self::Containerd => "containerd",
             Self::Vm => "vm",
         }
     }
@@ -60,6 +63,7 @@ impl Tier {
             Self::Unit => Need::Build,
             Self::Bpf => Need::Bpf,
             Self::Netns => Need::Netns,
+            Self::Containerd => Need::Containerd,
             Self::Vm => Need::Vm,
         }
     }
@@ -121,7 +125,7 @@ impl Tier {
         if let Err(reason) = &privilege {
             missing.push(format!("root ({reason})"));
         }
-        if matches!(self, Self::Netns | Self::Vm) && !Path::new("/dev/net/tun").exists() {
+        if matches!(self, Self::Netns | Self::Containerd | Self::Vm) && !Path::new("/dev/net/tun").exists() {
             missing.push("/dev/net/tun (modprobe tun)".to_owned());
         }
         match privilege {

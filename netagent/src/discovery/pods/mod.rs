@@ -1,0 +1,360 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! The pods of one source: which of them want ports, what is wired of that, and what is in the way of the rest.
+
+mod locate;
+#[cfg(test)]
+mod tests;
+
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::{Duration, Instant},
+};
+
+use tokio::{sync::Notify, task::JoinSet};
+use tracing::{info, warn};
+
+use super::{Sandbox, Wiring, WiringError, patience};
+use crate::{
+    core::{
+        annotations::{self, AnnotationError, Permitted},
+        ids::{IfName, PortId},
+        origin::{Origin, OriginError, Pod, Source},
+        snapshot::{Claim, Listing},
+        spec::PortSpec,
+    },
+    sys::netns::NetnsError,
+};
+
+/// How long nothing is looked at when nothing calls for it.
+const IDLE: Duration = Duration::from_secs(3600);
+
+/// Why a pod does not get its ports.
+#[derive(Debug, thiserror::Error)]
+pub enum PodError {
+    /// What its annotations say.
+    #[error(transparent)]
+    Annotation(#[from] AnnotationError),
+    /// What the runtime calls it.
+    #[error(transparent)]
+    Origin(#[from] OriginError),
+    /// It has no network of its own.
+    #[error(
+        "pod {0} is on the node's own network, which no guest can have; take hostNetwork or the annotation away"
+    )]
+    HostNetwork(Pod),
+    /// Nobody knows where its network is.
+    #[error("pod {0}: the container runtime does not tell where its network namespace is")]
+    NoNetns(Pod),
+    /// Its network cannot be entered.
+    #[error("pod {pod}")]
+    Netns {
+        /// The pod.
+        pod: Pod,
+        /// Why not.
+        #[source]
+        source: NetnsError,
+    },
+    /// A port cannot be wired.
+    #[error("pod {pod}: wire {link}")]
+    Wire {
+        /// The pod.
+        pod: Pod,
+        /// The port's link.
+        link: IfName,
+        /// Why not.
+        #[source]
+        source: WiringError,
+    },
+}
+
+impl PodError {
+    /// Whether it may be otherwise the next time.
+    fn may_pass(&self) -> bool {
+        !matches!(self, Self::Annotation(_) | Self::Origin(_) | Self::HostNetwork(_))
+    }
+}
+
+/// What is in the way of a pod's ports.
+#[derive(Clone, Debug)]
+pub struct Trouble {
+    /// The pod.
+    pub pod: Pod,
+    /// In words, with the remedy.
+    pub reason: String,
+    /// Since when.
+    pub since: Instant,
+    /// Tries in a row that failed.
+    pub failures: u32,
+    /// When it is tried again; never by itself, when absent.
+    due: Option<Instant>,
+}
+
+/// A sandbox, and one of its links, or none for what concerns them all.
+type Where = (String, Option<IfName>);
+
+/// The pods that one source tells of.
+#[derive(Clone)]
+pub struct Pods(Arc<Inner>);
+
+struct Inner {
+    source: Source,
+    wiring: Arc<dyn Wiring>,
+    permitted: Permitted,
+    state: Mutex<State>,
+    stirred: Notify,
+}
+
+struct State {
+    listing: Listing,
+    /// Those that are our business.
+    sandboxes: BTreeMap<String, Sandbox>,
+    /// What those of them ask for that were understood.
+    asks: BTreeMap<String, Vec<PortSpec>>,
+    troubles: BTreeMap<Where, Trouble>,
+    /// Whether the source answers.
+    heard: bool,
+}
+
+impl Pods {
+    /// None yet.
+    pub fn new(source: Source, wiring: Arc<dyn Wiring>, permitted: Permitted) -> Self {
+        let state = State {
+            listing: Listing::new(source),
+            sandboxes: BTreeMap::new(),
+            asks: BTreeMap::new(),
+            troubles: BTreeMap::new(),
+            heard: false,
+        };
+        Self(Arc::new(Inner { source, wiring, permitted, state: Mutex::new(state), stirred: Notify::new() }))
+    }
+
+    /// Whether the source answers, and how many pods are our business.
+    pub fn standing(&self) -> (bool, usize) {
+        let state = self.state();
+        (state.heard, state.sandboxes.len())
+    }
+
+    /// What is in the way of pods' ports.
+    pub fn troubles(&self) -> Vec<Trouble> {
+        self.state().troubles.values().cloned().collect()
+    }
+
+    /// The source cannot be asked: nothing is taken back before its next whole list.
+    pub fn doubt(&self) {
+        let mut state = self.state();
+        state.listing.doubt();
+        state.heard = false;
+    }
+
+    /// A whole list of the sandboxes that are our business. What follows from it is done by [`tend`](Self::tend).
+    pub fn complete(&self, sandboxes: Vec<Sandbox>) {
+        let sandboxes: BTreeMap<_, _> =
+            sandboxes.into_iter().map(|sandbox| (sandbox.id.clone(), sandbox)).collect();
+        let mut state = self.state();
+        state.heard = true;
+        state.troubles.retain(|(id, _), _| sandboxes.contains_key(id));
+        let State { sandboxes: before, asks, .. } = &mut *state;
+        asks.retain(|id, _| sandboxes.get(id).is_some_and(|sandbox| before.get(id) == Some(sandbox)));
+        state.sandboxes = sandboxes.clone();
+        let claims = sandboxes.values().map(|sandbox| (sandbox.id.clone(), self.claim(sandbox, &mut state)));
+        let claims = claims.collect();
+        state.listing.complete(claims);
+        self.0.stirred.notify_one();
+    }
+
+    /// A sandbox whose containers have not been started: returns when its ports are there. One that cannot get them is
+    /// left without any.
+    ///
+    /// # Errors
+    /// Why a port is not there.
+    pub async fn starts(&self, sandbox: &Sandbox) -> Result<(), PodError> {
+        let asks = self.asks(sandbox)?;
+        if asks.is_empty() {
+            return Ok(());
+        }
+        {
+            let mut state = self.state();
+            state.sandboxes.insert(sandbox.id.clone(), sandbox.clone());
+            state.asks.insert(sandbox.id.clone(), asks.clone());
+            state.listing.put(sandbox.id.clone(), Claim::Asks(asks.clone()));
+        }
+        let ports: Vec<_> = asks.iter().map(PortSpec::id).collect();
+        let theirs: BTreeMap<_, _> =
+            self.0.wiring.asks().into_iter().map(|ask| (ask.id(), ask.origin.source)).collect();
+        for ask in asks {
+            match theirs.get(&ask.id()).filter(|source| **source != self.0.source) {
+                Some(source) => {
+                    info!(port = %ask.id(), pod = %sandbox.pod, %source, "the pod's port is there already")
+                }
+                None => {
+                    let link = ask.pod_link.clone();
+                    if let Err(source) = self.0.wiring.attach(ask).await {
+                        self.stopped(&sandbox.id).await;
+                        return Err(PodError::Wire { pod: sandbox.pod.clone(), link, source });
+                    }
+                }
+            }
+        }
+        info!(pod = %sandbox.pod, sandbox = sandbox.id, ports = ports.len(), "the pod's ports are there before it starts");
+        Ok(())
+    }
+
+    /// A sandbox that is on its way out: returns when its ports are gone. What is left goes with its namespace.
+    pub async fn stopped(&self, id: &str) {
+        {
+            let mut state = self.state();
+            state.listing.remove(id);
+            state.sandboxes.remove(id);
+            state.asks.remove(id);
+            state.troubles.retain(|(sandbox, _), _| sandbox != id);
+        }
+        for ask in self.0.wiring.asks() {
+            if ask.origin.source == self.0.source && ask.origin.sandbox == id {
+                self.detach(ask.id()).await;
+            }
+        }
+        self.0.stirred.notify_one();
+    }
+
+    /// Does what the lists call for, for ever.
+    pub async fn tend(&self) {
+        loop {
+            let next = self.look().await;
+            tokio::select! {
+                () = self.0.stirred.notified() => {}
+                () = tokio::time::sleep_until(next.into()) => {}
+            }
+        }
+    }
+
+    /// Wires what is wanted and not there, takes off what is there and not wanted. When to look again.
+    async fn look(&self) -> Instant {
+        let there = self.0.wiring.asks();
+        let difference = {
+            let mut state = self.state();
+            for id in state.not_understood() {
+                if let Some(sandbox) = state.sandboxes.get(&id).cloned() {
+                    let claim = self.claim(&sandbox, &mut state);
+                    state.listing.put(id, claim);
+                }
+            }
+            state.listing.against(&there)
+        };
+        let mut work = JoinSet::new();
+        for port in difference.detach {
+            let pods = self.clone();
+            work.spawn(async move { pods.detach(port).await });
+        }
+        for ask in difference.attach.into_iter().chain(difference.change) {
+            let at = (ask.origin.sandbox.clone(), Some(ask.pod_link.clone()));
+            if self.state().troubles.get(&at).is_some_and(|trouble| !trouble.is_due()) {
+                continue;
+            }
+            let pods = self.clone();
+            work.spawn(async move { pods.attach(at, ask).await });
+        }
+        work.join_all().await;
+        let state = self.state();
+        state.troubles.values().filter_map(|trouble| trouble.due).min().unwrap_or(Instant::now() + IDLE)
+    }
+
+    async fn attach(&self, at: Where, ask: PortSpec) {
+        let (pod, link) = (ask.origin.pod.clone(), ask.pod_link.clone());
+        match self.0.wiring.attach(ask).await {
+            Ok(()) => _ = self.state().troubles.remove(&at),
+            Err(source) => self.state().note(at, &pod.clone(), &PodError::Wire { pod, link, source }),
+        }
+    }
+
+    async fn detach(&self, port: PortId) {
+        if let Err(error) = self.0.wiring.detach(&port).await {
+            warn!(%port, error = chain(&error), "could not take a port off; it is tried again until it is done");
+        }
+    }
+
+    /// What a sandbox claims. One that cannot be understood keeps what it has.
+    fn claim(&self, sandbox: &Sandbox, state: &mut State) -> Claim {
+        let at = (sandbox.id.clone(), None);
+        if let Some(asks) = state.asks.get(&sandbox.id) {
+            return Claim::Asks(asks.clone());
+        }
+        if state.troubles.get(&at).is_some_and(|trouble| !trouble.is_due()) {
+            return Claim::Unclear;
+        }
+        match self.asks(sandbox) {
+            Ok(asks) => {
+                state.troubles.remove(&at);
+                state.asks.insert(sandbox.id.clone(), asks.clone());
+                Claim::Asks(asks)
+            }
+            Err(error) => {
+                state.note(at, &sandbox.pod, &error);
+                Claim::Unclear
+            }
+        }
+    }
+
+    /// The asks of a sandbox.
+    fn asks(&self, sandbox: &Sandbox) -> Result<Vec<PortSpec>, PodError> {
+        let Sandbox { id, pod, annotations, whereabouts } = sandbox;
+        let asks = annotations::asks(pod, annotations, self.0.permitted)?;
+        if asks.is_empty() {
+            return Ok(Vec::new());
+        }
+        let origin =
+            Origin { source: self.0.source, pod: pod.clone(), sandbox: id.clone(), ..Origin::default() };
+        origin.check()?;
+        let place = locate::place(pod, whereabouts)?;
+        Ok(asks.into_iter().map(|ask| place.port(ask, origin.clone())).collect())
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        // Nothing is left half done while the lock is held.
+        self.0.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl State {
+    /// Sandboxes that could not be understood, and may be now.
+    fn not_understood(&self) -> Vec<String> {
+        let due = self.troubles.iter().filter(|((_, link), trouble)| link.is_none() && trouble.is_due());
+        due.map(|((id, _), _)| id.clone()).collect()
+    }
+
+    /// Remembers what is in the way, and tells of it when it is new.
+    fn note(&mut self, at: Where, pod: &Pod, error: &PodError) {
+        let reason = chain(error);
+        let sandbox = at.0.clone();
+        let trouble = self.troubles.entry(at).or_insert_with(|| Trouble {
+            pod: pod.clone(),
+            reason: String::new(),
+            since: Instant::now(),
+            failures: 0,
+            due: None,
+        });
+        trouble.failures = trouble.failures.saturating_add(1);
+        let wait = error.may_pass().then(|| patience::after(trouble.failures));
+        trouble.due = wait.and_then(|wait| Instant::now().checked_add(wait));
+        if trouble.reason != reason {
+            let again = match wait {
+                Some(wait) => format!("in {:.1} s", wait.as_secs_f32()),
+                None => "when the pod is made anew".to_owned(),
+            };
+            warn!(%pod, sandbox, error = reason, again, "the pod does not get its ports");
+        }
+        trouble.reason = reason;
+    }
+}
+
+impl Trouble {
+    fn is_due(&self) -> bool {
+        self.due.is_some_and(|due| due <= Instant::now())
+    }
+}
+
+/// An error and its causes in one line.
+fn chain(error: &dyn std::error::Error) -> String {
+    let causes = std::iter::successors(error.source(), |cause| cause.source());
+    causes.fold(error.to_string(), |text, cause| format!("{text}: {cause}"))
+}

@@ -1,0 +1,105 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! Lists and calls against ports that are only noted down.
+
+use super::*;
+use crate::discovery::{
+    Whereabouts,
+    stand_in::{Elsewhere, Noted},
+};
+
+const ATTACH: (&str, &str) = (annotations::ATTACH, "true");
+
+fn pods(noted: &Noted) -> Pods {
+    let pods = Pods::new(Source::Cri, Arc::new(noted.clone()), Permitted::default());
+    let tended = pods.clone();
+    tokio::spawn(async move { tended.tend().await });
+    pods
+}
+
+/// Namespaces of two pods; the test is vacuous only where the kernel forbids them, and says so.
+fn two() -> Option<[Elsewhere; 2]> {
+    let two = Elsewhere::new().zip(Elsewhere::new()).map(|(a, b)| [a, b]);
+    if two.is_none() {
+        eprintln!("no network namespaces can be made here: not tested");
+    }
+    two
+}
+
+#[tokio::test]
+async fn a_list_is_followed_and_one_bad_pod_costs_no_other() {
+    let Some([one, other]) = two() else { return };
+    let noted = Noted::default();
+    let pods = pods(&noted);
+    let bad = [
+        one.sandbox("misspelt", &[("netagent.dev/atach", "true")]),
+        Sandbox { whereabouts: Whereabouts::Node, ..one.sandbox("node", &[ATTACH]) },
+        Sandbox { pod: Pod { name: "a b".into(), ..Pod::default() }, ..one.sandbox("odd", &[ATTACH]) },
+    ];
+    let good = [one.sandbox("one", &[ATTACH]), other.sandbox("other", &[(annotations::ATTACH, "eth0,net1")])];
+    pods.complete(bad.iter().chain(&good).cloned().collect());
+    noted.wait(&[("one", "eth0"), ("other", "eth0"), ("other", "net1")]).await;
+    let reasons: Vec<_> = pods.troubles().into_iter().map(|trouble| trouble.reason).collect();
+    assert!(reasons.len() == 3 && reasons.iter().any(|r| r.contains("did you mean")), "{reasons:?}");
+
+    // A runtime that is asked in vain takes nothing off; its next list does.
+    pods.doubt();
+    assert_eq!(pods.standing(), (false, 5));
+    pods.0.stirred.notify_one();
+    pods.complete(good[..1].to_vec());
+    noted.wait(&[("one", "eth0")]).await;
+    assert!(pods.troubles().is_empty());
+    pods.complete(vec![]);
+    noted.wait(&[]).await;
+}
+
+#[tokio::test]
+async fn what_cannot_be_wired_is_tried_again() {
+    let Some([one, other]) = two() else { return };
+    let noted = Noted::default();
+    let pods = pods(&noted);
+    noted.broken.lock().unwrap().push("net1");
+    pods.complete(vec![
+        one.sandbox("one", &[(annotations::ATTACH, "eth0,net1")]),
+        other.sandbox("other", &[ATTACH]),
+    ]);
+    noted.wait(&[("one", "eth0"), ("other", "eth0")]).await;
+    while pods.troubles().is_empty() {
+        tokio::task::yield_now().await;
+    }
+    assert!(pods.troubles()[0].reason.contains("wire net1: link net1 is broken"), "{:?}", pods.troubles());
+    noted.broken.lock().unwrap().clear();
+    noted.wait(&[("one", "eth0"), ("one", "net1"), ("other", "eth0")]).await;
+}
+
+#[tokio::test]
+async fn ports_of_others_stay_theirs() {
+    let Some([one, _]) = two() else { return };
+    let noted = Noted::default();
+    let pods = pods(&noted);
+    let sandbox = one.sandbox("one", &[ATTACH]);
+    let mut theirs = pods.asks(&sandbox).unwrap().remove(0);
+    theirs.origin.source = Source::Cni;
+    noted.ports.lock().unwrap().insert(theirs.id(), theirs.clone());
+    pods.starts(&sandbox).await.unwrap();
+    pods.complete(vec![sandbox]);
+    pods.complete(vec![]);
+    pods.stopped("one").await;
+    assert_eq!(noted.asks(), [theirs]);
+}
+
+#[tokio::test]
+async fn a_pod_starts_with_all_its_ports_or_with_none() {
+    let Some([one, other]) = two() else { return };
+    let noted = Noted::default();
+    let pods = pods(&noted);
+    pods.starts(&other.sandbox("plain", &[])).await.unwrap();
+    pods.starts(&one.sandbox("one", &[ATTACH])).await.unwrap();
+    assert!(noted.has(&[("one", "eth0")]));
+    noted.broken.lock().unwrap().push("net1");
+    let half = other.sandbox("half", &[(annotations::ATTACH, "eth0,net1")]);
+    let error = pods.starts(&half).await.unwrap_err();
+    assert_eq!(chain(&error), "pod ns/half: wire net1: link net1 is broken");
+    assert!(noted.has(&[("one", "eth0")]), "{:?}", noted.shown());
+    pods.stopped("one").await;
+    assert!(noted.has(&[]));
+}

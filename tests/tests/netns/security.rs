@@ -137,10 +137,10 @@ fn the_node_s_namespace_is_refused_at_every_door() {
             agent.set_args::<&str>([]);
             agent.start().unwrap();
         }
-        poll::try_until("the port to say that its path leads to the node", SOON, || {
+        poll::try_until("the port to say that its path leads elsewhere", SOON, || {
             let all = agent.json(&["status"])?;
             let reason = all[0]["reason"].as_str().unwrap_or_default().to_owned();
-            Ok(reason.contains("own network namespace").then_some(()))
+            Ok(reason.contains("no longer leads to the port's namespace").then_some(()))
         })
         .unwrap();
         assert_eq!(links(), before, "something was made in the node's namespace");

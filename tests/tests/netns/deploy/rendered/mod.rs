@@ -112,25 +112,31 @@ fn the_agent_s_pod_fits_together() {
 #[test]
 #[ignore = "needs kubectl: cargo xtask test netns"]
 fn the_agent_reads_its_configuration_and_serves_where_it_is_asked() {
-    let rendered = objects("deploy");
-    let map = rendered.iter().find(|object| object["kind"] == "ConfigMap").unwrap();
-    let text = map["data"]["netagent.toml"].as_str().unwrap();
-    let dir = tempfile::tempdir().unwrap();
-    let path = dir.path().join("netagent.toml");
-    std::fs::write(&path, text).unwrap();
-    let agent = netagent_tests::agent::binary().unwrap();
-    // The agent itself checks it: an unknown key or a value out of bounds is refused.
-    let check =
-        run_ok(Command::new(agent).args(["config", "check", "-o", "json"]).arg(&path), RENDER).unwrap();
-    let config: Value = serde_json::from_str(&check).unwrap();
-    let pod =
-        &rendered.iter().find(|object| object["kind"] == "DaemonSet").unwrap()["spec"]["template"]["spec"];
-    let agent = &pod["containers"][0];
-    let port = agent["ports"][0]["containerPort"].as_u64().unwrap();
-    assert!(config["metrics"].as_str().unwrap().ends_with(&format!(":{port}")), "{config}");
-    let mounts = strings(&agent["volumeMounts"], "mountPath");
-    assert!(mounts.contains(&config["bpffs"].as_str().unwrap()), "{config}");
-    assert!(mounts.iter().any(|mount| config["socket"].as_str().unwrap().starts_with(mount)), "{config}");
+    for folder in ["deploy", "deploy/kubevirt"] {
+        let rendered = objects(folder);
+        let of = |kind: &str| rendered.iter().filter(|object| object["kind"] == kind).collect::<Vec<_>>();
+        let [map] = of("ConfigMap")[..] else {
+            unreachable!("{folder} has another number of configurations")
+        };
+        let text = map["data"]["netagent.toml"].as_str().unwrap();
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("netagent.toml");
+        std::fs::write(&path, text).unwrap();
+        let agent = netagent_tests::agent::binary().unwrap();
+        // The agent itself checks it: an unknown key or a value out of bounds is refused.
+        let mut check = Command::new(agent);
+        let check = run_ok(check.args(["config", "check", "-o", "json"]).arg(&path), RENDER).unwrap();
+        let config: Value = serde_json::from_str(&check).unwrap();
+        let agent = &of("DaemonSet")[0]["spec"]["template"]["spec"]["containers"][0];
+        let port = agent["ports"][0]["containerPort"].as_u64().unwrap();
+        assert!(config["metrics"].as_str().unwrap().ends_with(&format!(":{port}")), "{config}");
+        let mounts = strings(&agent["volumeMounts"], "mountPath");
+        let is_mounted = |path: &Value| mounts.iter().any(|mount| path.as_str().unwrap().starts_with(mount));
+        assert!(is_mounted(&config["bpffs"]) && is_mounted(&config["socket"]), "{config}");
+        let hooks = &config["kubevirt"]["hooks"];
+        assert_eq!(hooks.is_string(), folder == "deploy/kubevirt", "{config}");
+        assert!(hooks.is_null() || is_mounted(hooks), "{config}");
+    }
 }
 
 #[test]

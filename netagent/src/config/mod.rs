@@ -3,7 +3,7 @@
 //! again while the agent runs.
 //!
 //! A key is written down in one place, its section's, and can be set in all of them. A new section is a file beside
-//! [`mod@agent`] and a field of [`Config`].
+//! `agent.rs` and a field of [`Config`].
 
 mod agent;
 mod cri;

@@ -36,7 +36,14 @@ fn the_port_has_the_fields_of_the_contract() {
     );
     assert_eq!(
         port["tap"],
-        json!({"ifname": TAP, "ifindex": link(TAP)["ifindex"], "mtu": 1450, "queues": 2, "owner": "107:108"})
+        json!({
+            "ifname": TAP,
+            "ifindex": link(TAP)["ifindex"],
+            "mac": link(TAP)["address"],
+            "mtu": 1450,
+            "queues": 2,
+            "owner": "107:108",
+        })
     );
     assert_eq!(port["guest"]["mac"], mac);
     assert_eq!(port["guest"]["gateway"], "10.88.0.1");

@@ -101,16 +101,18 @@ fn copy(ctx: &TcContext, slot: u32, kind: PuntKind, meta: Meta, len: u32) -> Res
     if !bucket.take(unsafe { bpf_ktime_get_ns() }) {
         return Err(DropReason::PuntRate);
     }
-    // The verifier wants bounds on the very register that it passes on; the optimizer, knowing `len`, would drop the
-    // mask or check a copy. PUNT_FRAME is all ones, so the mask changes nothing.
-    let bounded = core::hint::black_box(len) & PUNT_FRAME as u32;
-    if bounded < eth::HEADER as u32 {
-        return Err(DropReason::Malformed);
-    }
     let mut record = maps::PUNT.reserve::<Punted>(0).ok_or(DropReason::PuntFull)?;
     let punted = record.as_mut_ptr();
     // SAFETY: the reservation is as large as `Punted`.
     let frame = unsafe { &raw mut (*punted).frame };
+    // The verifier wants bounds on the very register that it passes on; the optimizer, knowing `len`, would drop the
+    // mask or check a copy. PUNT_FRAME is all ones, so the mask changes nothing. Right before the call, because verifiers
+    // before 6.12 do not see that a check of a register holds for what was put aside of it on the stack.
+    let bounded = core::hint::black_box(len) & PUNT_FRAME as u32;
+    if bounded < eth::HEADER as u32 {
+        record.discard(0);
+        return Err(DropReason::Malformed);
+    }
     // SAFETY: `bounded` is at most PUNT_FRAME, which is less than the array.
     let copied = unsafe { bpf_skb_load_bytes(ctx.skb.skb as *const c_void, 0, frame.cast(), bounded) };
     if copied != 0 {

@@ -2,7 +2,7 @@
 //! The real agent process with its own socket and bpffs, and its command line.
 
 use std::{
-    env,
+    env, fs,
     path::{Path, PathBuf},
     process::{Command, ExitStatus},
     thread,
@@ -10,7 +10,10 @@ use std::{
 };
 
 use anyhow::{Context as _, Result, anyhow, bail};
-use nix::sys::signal::Signal;
+use nix::{
+    sys::signal::{Signal, kill},
+    unistd::Pid,
+};
 use serde_json::Value;
 
 use crate::{
@@ -230,6 +233,25 @@ impl Agent {
         process.wait(STOP_TIMEOUT).with_context(|| format!("the agent's log ends:\n{}", self.log_tail()))
     }
 
+    /// Does `work` while the agent stands still (SIGSTOP), so that it mends nothing meanwhile.
+    pub fn while_stopped<T>(&self, work: impl FnOnce() -> T) -> Result<T> {
+        /// Lets it go on, whatever becomes of the work.
+        struct Stopped(Pid);
+        impl Drop for Stopped {
+            fn drop(&mut self) {
+                let _ = kill(self.0, Signal::SIGCONT);
+            }
+        }
+        // A child that nobody has waited for keeps its number.
+        let pid = Pid::from_raw(self.pid().context("the agent does not run")?.cast_signed());
+        kill(pid, Signal::SIGSTOP).context("cannot stop the agent")?;
+        let _stopped = Stopped(pid);
+        poll::try_until("all of the agent to stand still", STOP_TIMEOUT, || {
+            Ok(stands_still(pid)?.then_some(()))
+        })?;
+        Ok(work())
+    }
+
     /// Process id, while it runs.
     pub fn pid(&self) -> Option<u32> {
         self.process.as_ref().map(Process::pid)
@@ -274,6 +296,18 @@ impl Agent {
     fn take_process(&mut self) -> Result<Process> {
         self.process.take().ok_or_else(|| anyhow!("the agent does not run"))
     }
+}
+
+/// Whether every thread of a process is stopped (proc(5), `stat`: the state stands behind the name).
+fn stands_still(pid: Pid) -> Result<bool> {
+    for thread in fs::read_dir(format!("/proc/{pid}/task"))? {
+        // A thread may end between the two looks.
+        let Ok(stat) = fs::read_to_string(thread?.path().join("stat")) else { continue };
+        if !stat.rsplit_once(") ").is_some_and(|(_, rest)| rest.starts_with('T')) {
+            return Ok(false);
+        }
+    }
+    Ok(true)
 }
 
 impl Drop for Agent {

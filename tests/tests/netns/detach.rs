@@ -105,7 +105,7 @@ fn detach_goes_on_when_parts_are_gone_already() {
                 scene.pod().ip(&format!("link del {TAP}")).unwrap();
             }
             if programs {
-                remove_programs(&scene);
+                scene.agent.while_stopped(|| remove_programs(&scene)).unwrap();
             }
             scene.detach().unwrap();
             assert_unchanged(&scene, &pod);

@@ -169,6 +169,29 @@ fn a_slot_without_a_port_lets_nothing_through() {
 
 #[test]
 #[ignore = "needs root: cargo xtask test bpf"]
+fn without_the_rules_nothing_passes_that_needs_them() {
+    let programs = Programs::load(7);
+    programs.forget_the_rules();
+    let (mut plain, mut refused) = (0, 0);
+    let all = vectors::all().iter().filter(|v| v.fits_test_run());
+    for vector in all.filter(|v| matches!(v.direction, Direction::FromVm)) {
+        programs.configure(&vector.port);
+        programs.learn(vector.learned);
+        let (said, frame) = programs.run(vector.direction, &vector.frame);
+        if said == "forward" {
+            assert_eq!(vector.verdict, "forward", "{}", vector.name);
+            plain += 1;
+        } else {
+            assert_eq!(said, "drop unconfigured", "{}", vector.name);
+            refused += 1;
+        }
+        assert_eq!(frame, vector.frame, "{}: not rewritten without the rules", vector.name);
+    }
+    assert!(plain > 0 && refused > 200, "{plain} plain, {refused} refused");
+}
+
+#[test]
+#[ignore = "needs root: cargo xtask test bpf"]
 fn each_slot_has_its_own_settings_and_counters() {
     for slot in SLOTS {
         let programs = Programs::load(slot);

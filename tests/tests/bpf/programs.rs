@@ -5,7 +5,7 @@ use std::path::Path;
 
 use aya::{
     Ebpf,
-    maps::{Array, Map, MapData},
+    maps::{Array, Map, MapData, ProgramArray},
     programs::{SchedClassifier, TestRun, TestRunOptions, TestRunResult, Xdp},
 };
 use netagent::{
@@ -15,7 +15,7 @@ use netagent::{
 };
 use netagent_common::{
     counters::{DropReason, PortCounters},
-    maps::{Learned, Port},
+    maps::{FROM_VM_RULES, Learned, Port},
 };
 use netagent_tests::{attached, bpffs::BpfFs};
 
@@ -78,6 +78,12 @@ impl Programs {
     fn learned_map(&self) -> Array<MapData, [u8; size_of::<Learned>()]> {
         let pin = self.datapath.pins().map("LEARNED");
         Array::try_from(Map::Array(MapData::from_pin(pin).unwrap())).unwrap()
+    }
+
+    /// Takes away the program that all ports share.
+    pub(crate) fn forget_the_rules(&self) {
+        let pinned = MapData::from_pin(self.datapath.pins().map("RULES")).unwrap();
+        ProgramArray::try_from(Map::ProgramArray(pinned)).unwrap().clear_index(&FROM_VM_RULES).unwrap();
     }
 
     pub(crate) fn counters(&self) -> PortCounters {

@@ -48,6 +48,18 @@ pub enum NetnsError {
         #[source]
         source: io::Error,
     },
+    /// The process is there, and the agent may not look into it.
+    #[error(
+        "the agent may not open network namespace {path}; let it keep CAP_SYS_PTRACE, or name the namespace with \
+         `ip netns attach` and give /run/netns/NAME"
+    )]
+    Forbidden {
+        /// The path.
+        path: PathBuf,
+        /// The kernel's words.
+        #[source]
+        source: io::Error,
+    },
     /// The path cannot be opened.
     #[error("open network namespace {path}")]
     Open {
@@ -97,13 +109,15 @@ impl Netns {
         let open = |source| NetnsError::Open { path: path.to_owned(), source };
         // Named first, and opened when it is known to be harmless: the open alone starts a watchdog, or waits for a
         // FIFO's writer. Nobody can put something else in its place in between.
-        let named =
-            File::options().read(true).custom_flags(libc::O_PATH | libc::O_CLOEXEC).open(path).map_err(
-                |source| match source.kind() {
-                    io::ErrorKind::NotFound => NetnsError::Missing { path: path.to_owned(), source },
-                    _ => open(source),
-                },
-            )?;
+        let named = File::options()
+            .read(true)
+            .custom_flags(libc::O_PATH | libc::O_CLOEXEC)
+            .open(path)
+            .map_err(|source| match source.kind() {
+                io::ErrorKind::NotFound => NetnsError::Missing { path: path.to_owned(), source },
+                io::ErrorKind::PermissionDenied => NetnsError::Forbidden { path: path.to_owned(), source },
+                _ => open(source),
+            })?;
         let not_netns = || NetnsError::NotNetns(path.to_owned());
         let kind = statfs::fstatfs(&named).map_err(|e| open(e.into()))?.filesystem_type();
         if kind.0 != NSFS_MAGIC {

@@ -26,7 +26,7 @@ use crate::{
     telemetry::{self, Health, Stage},
 };
 use scrape::Scrape;
-use sources::NodeHooks;
+use sources::{NodeHooks, Runtimes};
 
 /// How one agent is to run.
 pub struct Options {
@@ -90,8 +90,9 @@ pub async fn run(options: Options) -> Result<()> {
     heap::give_back();
     let ring = parts.datapath.punt_ring()?;
     let ports = Ports::new(parts.clone(), agent.resync());
+    let runtimes = Runtimes::new(&options.config, &ports);
     // Only a second one could fail.
-    let _ = scrape.set(Scrape::new(ports.clone()));
+    let _ = scrape.set(Scrape::new(ports.clone(), runtimes.pods()));
     let features = parts.datapath.features();
     info!(
         version = env!("CARGO_PKG_VERSION"),
@@ -129,7 +130,7 @@ pub async fn run(options: Options) -> Result<()> {
         }
     }
 
-    sources::listen(&options.config, &ports, &health);
+    runtimes.listen(&health);
     tokio::spawn(options.reload.follow(hangup, options.config, ports.clone()));
     let mut terminate = signal(SignalKind::terminate()).context("watch SIGTERM")?;
     let mut interrupt = signal(SignalKind::interrupt()).context("watch SIGINT")?;

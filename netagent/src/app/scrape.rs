@@ -10,8 +10,9 @@ use netagent_common::{
 
 use crate::{
     dhcp,
+    discovery::{Obstacle, Pods},
     reconcile::{PortLookup, PortState, Ports},
-    telemetry::{AgentSample, PortFacts, PortSample, Said, Sample},
+    telemetry::{AgentSample, PortFacts, PortSample, Said, Sample, SourceSample},
 };
 
 /// What is dropped on the way to the agent.
@@ -20,12 +21,13 @@ const PUNT_DROPS: [DropReason; 2] = [DropReason::PuntRate, DropReason::PuntFull]
 /// Reads ports, and remembers what must never fall.
 pub(super) struct Scrape {
     ports: Ports,
+    sources: Vec<Pods>,
     punt_drops: [AtomicU64; PUNT_DROPS.len()],
 }
 
 impl Scrape {
-    pub(super) fn new(ports: Ports) -> Self {
-        Self { ports, punt_drops: Default::default() }
+    pub(super) fn new(ports: Ports, sources: Vec<Pods>) -> Self {
+        Self { ports, sources, punt_drops: Default::default() }
     }
 
     pub(super) async fn read(&self) -> Sample {
@@ -47,6 +49,7 @@ impl Scrape {
             passes: parts.tally.durations(),
             failures: parts.tally.failures(),
             punt_drops: self.punt_drops(&departed, &ports),
+            sources: self.sources.iter().map(source).collect(),
             abi: ABI_VERSION,
         };
         Sample { agent, ports }
@@ -88,5 +91,18 @@ impl Scrape {
             (reason.as_str(), before.fetch_max(now, Ordering::Relaxed).max(now))
         };
         PUNT_DROPS.into_iter().zip(&self.punt_drops).map(total).collect()
+    }
+}
+
+fn source(pods: &Pods) -> SourceSample {
+    let (up, known) = pods.standing();
+    let (troubles, refused) = (pods.troubles(), pods.refused());
+    let unserved = |kind| troubles.iter().filter(|trouble| trouble.obstacle == kind).count() as u64;
+    SourceSample {
+        name: pods.source().as_str(),
+        up,
+        pods: known as u64,
+        unserved: Obstacle::ALL.map(|kind| (kind.as_str(), unserved(kind))).into(),
+        refused: Obstacle::ALL.map(|kind| (kind.as_str(), refused.get(&kind).copied().unwrap_or(0))).into(),
     }
 }

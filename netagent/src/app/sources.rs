@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! Those who find out who wants a port, as far as they are configured.
 
-use std::{future::Future, sync::Arc};
+use std::{future::Future, path::PathBuf, sync::Arc};
 
 use anyhow::{Context as _, Result};
 
@@ -53,22 +53,43 @@ impl NodeHooks {
     }
 }
 
-/// Starts to hear from the container runtime of pods that ask for ports by their annotations.
-pub(super) fn listen(config: &Config, ports: &Ports, health: &Health) {
-    let permitted = Permitted { guard_exceptions: config.pods.guard_exceptions };
-    let pods = |source| {
-        let pods = Pods::new(source, Arc::new(ports.clone()), permitted);
-        let tended = pods.clone();
-        health.must_run("the task that wires pods", &tokio::spawn(async move { tended.tend().await }));
-        pods
-    };
-    if let Some(socket) = &config.cri.socket {
-        let runtime = cri::Runtime { socket: socket.to_path_buf(), events: config.cri.events };
-        let watching = tokio::spawn(cri::watch(runtime, pods(Source::Cri)));
-        health.must_run("the task that reads the runtime's pods", &watching);
+/// The container runtime, as far as it is to tell of pods that ask for ports by their annotations.
+pub(super) struct Runtimes {
+    cri: Option<(cri::Runtime, Pods)>,
+    nri: Option<(PathBuf, Pods)>,
+}
+
+impl Runtimes {
+    /// Those that are configured. Nothing is asked before [`listen`](Self::listen).
+    pub(super) fn new(config: &Config, ports: &Ports) -> Self {
+        let permitted = Permitted { guard_exceptions: config.pods.guard_exceptions };
+        let pods = |source| Pods::new(source, Arc::new(ports.clone()), permitted);
+        let cri = config.cri.socket.as_ref().map(|socket| {
+            let runtime = cri::Runtime { socket: socket.to_path_buf(), events: config.cri.events };
+            (runtime, pods(Source::Cri))
+        });
+        let nri = config.nri.socket.as_ref().map(|socket| (socket.to_path_buf(), pods(Source::Nri)));
+        Self { cri, nri }
     }
-    if let Some(socket) = &config.nri.socket {
-        let serving = tokio::spawn(nri::serve(socket.to_path_buf(), pods(Source::Nri)));
-        health.must_run("the task that serves the runtime's calls", &serving);
+
+    /// The pods of each.
+    pub(super) fn pods(&self) -> Vec<Pods> {
+        let cri = self.cri.iter().map(|(_, pods)| pods);
+        cri.chain(self.nri.iter().map(|(_, pods)| pods)).cloned().collect()
+    }
+
+    /// Starts to hear from them.
+    pub(super) fn listen(self, health: &Health) {
+        for pods in self.pods() {
+            health.must_run("the task that wires pods", &tokio::spawn(async move { pods.tend().await }));
+        }
+        if let Some((runtime, pods)) = self.cri {
+            let watching = tokio::spawn(cri::watch(runtime, pods));
+            health.must_run("the task that reads the runtime's pods", &watching);
+        }
+        if let Some((socket, pods)) = self.nri {
+            let serving = tokio::spawn(nri::serve(socket, pods));
+            health.must_run("the task that serves the runtime's calls", &serving);
+        }
     }
 }

@@ -12,6 +12,6 @@ mod sandbox;
 mod stand_in;
 mod wiring;
 
-pub use pods::{PodError, Pods, Trouble};
+pub use pods::{Obstacle, PodError, Pods, Trouble};
 pub use sandbox::{Sandbox, Whereabouts};
 pub use wiring::{Wiring, WiringError};

@@ -8,7 +8,8 @@ pub mod log;
 mod port;
 mod sample;
 mod scrape;
+mod source;
 
 pub use health::{Health, Stage};
 pub use http::{TelemetryError, listen, serve};
-pub use sample::{AgentSample, PortFacts, PortSample, Said, Sample};
+pub use sample::{AgentSample, PortFacts, PortSample, Said, Sample, SourceSample};

@@ -26,8 +26,25 @@ pub struct AgentSample {
     pub failures: Vec<(&'static str, u64)>,
     /// Frames for the agent that were dropped before it saw them, by reason, those of ports that are gone included.
     pub punt_drops: Vec<(&'static str, u64)>,
+    /// Those that tell it of pods.
+    pub sources: Vec<SourceSample>,
     /// Layout of the maps that it works with.
     pub abi: u32,
+}
+
+/// Who tells the agent of pods, at the moment of a scrape.
+#[derive(Clone, Debug)]
+pub struct SourceSample {
+    /// Its name.
+    pub name: &'static str,
+    /// Whether it answers.
+    pub up: bool,
+    /// Its pods that ask for ports.
+    pub pods: u64,
+    /// What they ask for and do not get, by reason, reasons without any included.
+    pub unserved: Vec<(&'static str, u64)>,
+    /// Pods that were not let start, by reason, reasons without any included.
+    pub refused: Vec<(&'static str, u64)>,
 }
 
 /// One port at the moment of a scrape.

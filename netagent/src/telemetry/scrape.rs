@@ -10,7 +10,7 @@ use prometheus_client::{
     registry::Registry,
 };
 
-use super::{Sample, agent, port};
+use super::{Sample, agent, port, source};
 
 /// The sample in the OpenMetrics text format.
 pub(super) fn text(sample: Sample) -> Result<String, fmt::Error> {
@@ -27,6 +27,7 @@ struct Node(Sample);
 impl Collector for Node {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
         agent::encode(&mut encoder, &self.0.agent)?;
+        source::encode(&mut encoder, &self.0.agent.sources)?;
         port::encode(&mut encoder, &self.0.ports)
     }
 }
@@ -70,7 +71,7 @@ mod tests {
     use super::*;
     use crate::{
         core::origin::{Origin, Pod, Source},
-        telemetry::{AgentSample, PortFacts, PortSample, Said},
+        telemetry::{AgentSample, PortFacts, PortSample, Said, SourceSample},
     };
 
     fn agent() -> AgentSample {
@@ -81,6 +82,13 @@ mod tests {
             passes,
             failures: vec![("netns", 0), ("step", 3)],
             punt_drops: vec![("punt_full", 4)],
+            sources: vec![SourceSample {
+                name: "cri",
+                up: true,
+                pods: 5,
+                unserved: vec![("wire", 2), ("netns", 0)],
+                refused: vec![("late", 6)],
+            }],
             abi: 7,
         }
     }
@@ -130,6 +138,11 @@ mod tests {
             "netagent_reconcile_failures_total{class=\"netns\"} 0",
             "netagent_reconcile_failures_total{class=\"step\"} 3",
             "netagent_punt_dropped_packets_total{reason=\"punt_full\"} 4",
+            "netagent_source_up{source=\"cri\"} 1",
+            "netagent_source_pods{source=\"cri\"} 5",
+            "netagent_unserved_asks{source=\"cri\",reason=\"wire\"} 2",
+            "netagent_unserved_asks{source=\"cri\",reason=\"netns\"} 0",
+            "netagent_refused_pods_total{source=\"cri\",reason=\"late\"} 6",
             "netagent_reconcile_pass_duration_seconds_bucket{le=\"0.1\"} 1",
             "netagent_reconcile_pass_duration_seconds_count 1",
             "netagent_port_info{port=\"7-eth0\",source=\"cri\",pod_namespace=\"ns\",pod_name=\"vm\",pod_uid=\"u-1\",\

@@ -69,12 +69,21 @@ fn assert_log_is_json(log: &str) {
 #[ignore = "needs root: cargo xtask test netns"]
 fn a_scrape_tells_what_a_port_did_and_documents_speak_of_nothing_else() {
     require_netns!();
-    let scene = scene(&["--log-json"]).unwrap();
+    // Neither answers; the agent is ready all the same.
+    let nobody = ["--set", "cri.socket=/nonexistent/cri.sock", "--set", "nri.socket=/nonexistent/nri.sock"];
+    let scene = scene(&[&["--log-json"], nobody.as_slice()].concat()).unwrap();
     for path in ["/healthz", "/readyz"] {
         assert_eq!(get(scene.node(), address(), path).unwrap(), (200, "ok\n".into()), "{path}");
     }
     let empty = scrape(&scene).unwrap();
     assert_eq!(empty.value("netagent_ports", &[("state", "ready")]).unwrap(), 0.0);
+
+    for source in ["cri", "nri"] {
+        assert_eq!(empty.value("netagent_source_up", &[("source", source)]).unwrap(), 0.0);
+        for name in ["netagent_unserved_asks", "netagent_refused_pods_total"] {
+            assert_eq!(empty.value(name, &[("source", source), ("reason", "wire")]).unwrap(), 0.0, "{name}");
+        }
+    }
 
     let port = scene.attach(&[]).unwrap();
     let id = port["id"].as_str().unwrap();

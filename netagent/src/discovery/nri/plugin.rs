@@ -119,22 +119,12 @@ impl Plugin {
         }
         let sandbox = sandbox(pod);
         let within = self.answer_within.get().copied().unwrap_or(USUAL_TIMEOUT);
-        match timeout(within, self.pods.starts(&sandbox)).await {
-            Ok(Ok(())) => Ok(Vec::new()),
-            Ok(Err(error)) => {
+        match self.pods.starts(&sandbox, within).await {
+            Ok(()) => Ok(Vec::new()),
+            Err(error) => {
                 let error = format!("{:#}", anyhow::Error::from(error));
                 warn!(pod = %sandbox.pod, sandbox = sandbox.id, error, "a pod does not start: its ports cannot be wired");
                 Err((CODE_FAILED_PRECONDITION, format!("netagent: {error}")))
-            }
-            Err(_) => {
-                warn!(pod = %sandbox.pod, sandbox = sandbox.id, "a pod does not start: its ports are not wired in time");
-                let (pods, id) = (self.pods.clone(), sandbox.id);
-                tokio::spawn(async move { pods.stopped(&id).await });
-                let waited = within.as_millis();
-                Err((
-                    CODE_FAILED_PRECONDITION,
-                    format!("netagent: the ports of pod {} are not wired within {waited} ms", sandbox.pod),
-                ))
             }
         }
     }

@@ -1,85 +1,40 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! The pods of one source: which of them want ports, what is wired of that, and what is in the way of the rest.
 
+mod error;
 mod locate;
 #[cfg(test)]
 mod tests;
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant},
 };
 
-use tokio::{sync::Notify, task::JoinSet};
+use tokio::{sync::Notify, task::JoinSet, time::timeout};
 use tracing::{info, warn};
 
-use super::{Sandbox, Wiring, WiringError, patience};
-use crate::{
-    core::{
-        annotations::{self, AnnotationError, Permitted},
-        ids::{IfName, PortId},
-        origin::{Origin, OriginError, Pod, Source},
-        snapshot::{Claim, Listing},
-        spec::PortSpec,
-    },
-    sys::netns::NetnsError,
+pub use self::error::{Obstacle, PodError};
+use super::{Sandbox, Wiring, patience};
+use crate::core::{
+    annotations::{self, Permitted},
+    ids::{IfName, PortId},
+    origin::{Origin, Pod, Source},
+    snapshot::{Claim, Difference, Listing},
+    spec::PortSpec,
 };
 
 /// How long nothing is looked at when nothing calls for it.
 const IDLE: Duration = Duration::from_secs(3600);
-
-/// Why a pod does not get its ports.
-#[derive(Debug, thiserror::Error)]
-pub enum PodError {
-    /// What its annotations say.
-    #[error(transparent)]
-    Annotation(#[from] AnnotationError),
-    /// What the runtime calls it.
-    #[error(transparent)]
-    Origin(#[from] OriginError),
-    /// It has no network of its own.
-    #[error(
-        "pod {0} is on the node's own network, which no guest can have; take hostNetwork or the annotation away"
-    )]
-    HostNetwork(Pod),
-    /// Nobody knows where its network is.
-    #[error("pod {0}: the container runtime does not tell where its network namespace is")]
-    NoNetns(Pod),
-    /// Its network cannot be entered.
-    #[error("pod {pod}")]
-    Netns {
-        /// The pod.
-        pod: Pod,
-        /// Why not.
-        #[source]
-        source: NetnsError,
-    },
-    /// A port cannot be wired.
-    #[error("pod {pod}: wire {link}")]
-    Wire {
-        /// The pod.
-        pod: Pod,
-        /// The port's link.
-        link: IfName,
-        /// Why not.
-        #[source]
-        source: WiringError,
-    },
-}
-
-impl PodError {
-    /// Whether it may be otherwise the next time.
-    fn may_pass(&self) -> bool {
-        !matches!(self, Self::Annotation(_) | Self::Origin(_) | Self::HostNetwork(_))
-    }
-}
 
 /// What is in the way of a pod's ports.
 #[derive(Clone, Debug)]
 pub struct Trouble {
     /// The pod.
     pub pod: Pod,
+    /// Of what kind it is.
+    pub obstacle: Obstacle,
     /// In words, with the remedy.
     pub reason: String,
     /// Since when.
@@ -92,6 +47,10 @@ pub struct Trouble {
 
 /// A sandbox, and one of its links, or none for what concerns them all.
 type Where = (String, Option<IfName>);
+
+fn at(ask: &PortSpec) -> Where {
+    (ask.origin.sandbox.clone(), Some(ask.pod_link.clone()))
+}
 
 /// The pods that one source tells of.
 #[derive(Clone)]
@@ -114,6 +73,8 @@ struct State {
     troubles: BTreeMap<Where, Trouble>,
     /// Whether the source answers.
     heard: bool,
+    /// Pods that were not let start, by what was in the way.
+    refused: BTreeMap<Obstacle, u64>,
 }
 
 impl Pods {
@@ -125,8 +86,14 @@ impl Pods {
             asks: BTreeMap::new(),
             troubles: BTreeMap::new(),
             heard: false,
+            refused: BTreeMap::new(),
         };
         Self(Arc::new(Inner { source, wiring, permitted, state: Mutex::new(state), stirred: Notify::new() }))
+    }
+
+    /// Who tells of them.
+    pub fn source(&self) -> Source {
+        self.0.source
     }
 
     /// Whether the source answers, and how many pods are our business.
@@ -138,6 +105,11 @@ impl Pods {
     /// What is in the way of pods' ports.
     pub fn troubles(&self) -> Vec<Trouble> {
         self.state().troubles.values().cloned().collect()
+    }
+
+    /// How many pods were not let start so far, by what was in the way.
+    pub fn refused(&self) -> BTreeMap<Obstacle, u64> {
+        self.state().refused.clone()
     }
 
     /// The source cannot be asked: nothing is taken back before its next whole list.
@@ -163,12 +135,27 @@ impl Pods {
         self.0.stirred.notify_one();
     }
 
-    /// A sandbox whose containers have not been started: returns when its ports are there. One that cannot get them is
-    /// left without any.
+    /// A sandbox whose containers have not been started: returns when its ports are there. One that cannot get them
+    /// in time is left without any.
     ///
     /// # Errors
     /// Why a port is not there.
-    pub async fn starts(&self, sandbox: &Sandbox) -> Result<(), PodError> {
+    pub async fn starts(&self, sandbox: &Sandbox, within: Duration) -> Result<(), PodError> {
+        let started = match timeout(within, self.wire_all(sandbox)).await {
+            Ok(started) => started,
+            Err(_) => {
+                let (pods, id) = (self.clone(), sandbox.id.clone());
+                tokio::spawn(async move { pods.stopped(&id).await });
+                Err(PodError::Late { pod: sandbox.pod.clone(), within })
+            }
+        };
+        if let Err(error) = &started {
+            *self.state().refused.entry(error.obstacle()).or_default() += 1;
+        }
+        started
+    }
+
+    async fn wire_all(&self, sandbox: &Sandbox) -> Result<(), PodError> {
         let asks = self.asks(sandbox)?;
         if asks.is_empty() {
             return Ok(());
@@ -239,7 +226,9 @@ impl Pods {
                     state.listing.put(id, claim);
                 }
             }
-            state.listing.against(&there)
+            let difference = state.listing.against(&there);
+            state.forget_all_but(&difference);
+            difference
         };
         let mut work = JoinSet::new();
         for port in difference.detach {
@@ -247,7 +236,7 @@ impl Pods {
             work.spawn(async move { pods.detach(port).await });
         }
         for ask in difference.attach.into_iter().chain(difference.change) {
-            let at = (ask.origin.sandbox.clone(), Some(ask.pod_link.clone()));
+            let at = at(&ask);
             if self.state().troubles.get(&at).is_some_and(|trouble| !trouble.is_due()) {
                 continue;
             }
@@ -322,12 +311,19 @@ impl State {
         due.map(|((id, _), _)| id.clone()).collect()
     }
 
+    /// Forgets what was in the way of ports that are not missing any more, as those that somebody else made.
+    fn forget_all_but(&mut self, missing: &Difference) {
+        let missing: BTreeSet<_> = missing.attach.iter().chain(&missing.change).map(at).collect();
+        self.troubles.retain(|at, _| at.1.is_none() || missing.contains(at));
+    }
+
     /// Remembers what is in the way, and tells of it when it is new.
     fn note(&mut self, at: Where, pod: &Pod, error: &PodError) {
         let reason = chain(error);
         let sandbox = at.0.clone();
         let trouble = self.troubles.entry(at).or_insert_with(|| Trouble {
             pod: pod.clone(),
+            obstacle: error.obstacle(),
             reason: String::new(),
             since: Instant::now(),
             failures: 0,
@@ -343,6 +339,7 @@ impl State {
             };
             warn!(%pod, sandbox, error = reason, again, "the pod does not get its ports");
         }
+        trouble.obstacle = error.obstacle();
         trouble.reason = reason;
     }
 }

@@ -7,6 +7,8 @@ use crate::discovery::{
     stand_in::{Elsewhere, Noted},
 };
 
+/// Longer than any of this takes.
+const SOON: Duration = Duration::from_secs(30);
 const ATTACH: (&str, &str) = (annotations::ATTACH, "true");
 
 fn pods(noted: &Noted) -> Pods {
@@ -67,8 +69,26 @@ async fn what_cannot_be_wired_is_tried_again() {
         tokio::task::yield_now().await;
     }
     assert!(pods.troubles()[0].reason.contains("wire net1: link net1 is broken"), "{:?}", pods.troubles());
+    assert_eq!(pods.troubles()[0].obstacle, Obstacle::Wire);
     noted.broken.lock().unwrap().clear();
     noted.wait(&[("one", "eth0"), ("one", "net1"), ("other", "eth0")]).await;
+}
+
+#[tokio::test]
+async fn what_somebody_else_wired_is_in_nobody_s_way() {
+    let Some([one, _]) = two() else { return };
+    let noted = Noted::default();
+    let pods = Pods::new(Source::Cri, Arc::new(noted.clone()), Permitted::default());
+    let sandbox = one.sandbox("one", &[ATTACH]);
+    noted.broken.lock().unwrap().push("eth0");
+    pods.complete(vec![sandbox.clone()]);
+    pods.look().await;
+    assert_eq!(pods.troubles().len(), 1);
+    let mut theirs = pods.asks(&sandbox).unwrap().remove(0);
+    theirs.origin.source = Source::Cni;
+    noted.ports.lock().unwrap().insert(theirs.id(), theirs);
+    let next = pods.look().await;
+    assert!(pods.troubles().is_empty() && next > Instant::now() + IDLE / 2);
 }
 
 #[tokio::test]
@@ -80,7 +100,7 @@ async fn ports_of_others_stay_theirs() {
     let mut theirs = pods.asks(&sandbox).unwrap().remove(0);
     theirs.origin.source = Source::Cni;
     noted.ports.lock().unwrap().insert(theirs.id(), theirs.clone());
-    pods.starts(&sandbox).await.unwrap();
+    pods.starts(&sandbox, SOON).await.unwrap();
     pods.complete(vec![sandbox]);
     pods.complete(vec![]);
     pods.stopped("one").await;
@@ -92,14 +112,18 @@ async fn a_pod_starts_with_all_its_ports_or_with_none() {
     let Some([one, other]) = two() else { return };
     let noted = Noted::default();
     let pods = pods(&noted);
-    pods.starts(&other.sandbox("plain", &[])).await.unwrap();
-    pods.starts(&one.sandbox("one", &[ATTACH])).await.unwrap();
+    pods.starts(&other.sandbox("plain", &[]), SOON).await.unwrap();
+    pods.starts(&one.sandbox("one", &[ATTACH]), SOON).await.unwrap();
     assert!(noted.has(&[("one", "eth0")]));
     noted.broken.lock().unwrap().push("net1");
     let half = other.sandbox("half", &[(annotations::ATTACH, "eth0,net1")]);
-    let error = pods.starts(&half).await.unwrap_err();
+    let error = pods.starts(&half, SOON).await.unwrap_err();
     assert_eq!(chain(&error), "pod ns/half: wire net1: link net1 is broken");
     assert!(noted.has(&[("one", "eth0")]), "{:?}", noted.shown());
+    *noted.slow.lock().unwrap() = SOON;
+    let slow = other.sandbox("slow", &[ATTACH]);
+    assert!(matches!(pods.starts(&slow, Duration::ZERO).await, Err(PodError::Late { .. })));
+    assert_eq!(pods.refused(), [(Obstacle::Wire, 1), (Obstacle::Late, 1)].into());
     pods.stopped("one").await;
     assert!(noted.has(&[]));
 }

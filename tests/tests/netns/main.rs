@@ -43,6 +43,7 @@ mod security;
 mod segments;
 mod self_test;
 mod silence;
+mod silent_runtime;
 mod snapshot;
 mod spoof;
 mod start;

@@ -6,6 +6,8 @@
 
 mod client;
 mod pace;
+#[cfg(test)]
+mod tests;
 mod verbose;
 
 /// The messages of proto/cri.proto, which documents them.

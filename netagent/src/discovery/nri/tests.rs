@@ -164,3 +164,18 @@ async fn a_runtime_that_talks_nonsense_is_left_and_tried_again() {
     stream.write_all(&[0xff; 64]).await.unwrap();
     Runtime::accept(&listener, 0).await;
 }
+
+#[tokio::test]
+async fn a_runtime_that_hangs_is_left_and_tried_again() {
+    let Some(one) = Elsewhere::new() else { return };
+    let noted = Noted::default();
+    let (_dir, listener) = plugin(&noted);
+    let (mut hung, _) = listener.accept().await.unwrap();
+    // It hears us, and says nothing: until we hang up.
+    let mut heard = Vec::new();
+    tokio::io::AsyncReadExt::read_to_end(&mut hung, &mut heard).await.unwrap();
+    assert!(!heard.is_empty());
+    let mut runtime = Runtime::accept(&listener, 0).await;
+    runtime.state(v1alpha1::Event::RunPodSandbox, &pod("one", &one, &[ATTACH])).await.unwrap();
+    assert!(noted.has(&[("one", "eth0")]), "{:?}", noted.shown());
+}

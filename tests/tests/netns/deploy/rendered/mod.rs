@@ -17,8 +17,17 @@ use crate::monitoring::file;
 
 const RENDER: Duration = Duration::from_secs(60);
 /// Every folder that is a kustomization.
-const FOLDERS: [&str; 5] =
-    ["deploy", "deploy/kubevirt", "deploy/monitoring", "deploy/grafana", "deploy/examples/hpa"];
+const FOLDERS: [&str; 7] = [
+    "deploy",
+    "deploy/kubevirt",
+    "deploy/runtimes/containerd",
+    "deploy/runtimes/crio",
+    "deploy/monitoring",
+    "deploy/grafana",
+    "deploy/examples/hpa",
+];
+/// Those with an agent, the plain one first.
+const AGENTS: [&str; 4] = ["deploy", "deploy/kubevirt", "deploy/runtimes/containerd", "deploy/runtimes/crio"];
 
 /// The objects of a folder, as kubectl renders them.
 pub(crate) fn objects(folder: &str) -> Vec<Value> {
@@ -45,7 +54,7 @@ fn read(yaml: &str) -> Vec<Value> {
 }
 
 fn agents() -> Vec<Value> {
-    let all = ["deploy", "deploy/kubevirt"].into_iter().flat_map(objects);
+    let all = AGENTS.into_iter().flat_map(objects);
     all.filter(|object| object["kind"] == "DaemonSet").collect()
 }
 
@@ -75,7 +84,6 @@ fn everything_renders_and_is_of_its_type() {
 fn the_agent_s_pod_fits_together() {
     let version = env!("CARGO_PKG_VERSION");
     let agents = agents();
-    assert_eq!(agents.len(), 2);
     for set in &agents {
         assert_eq!(set["metadata"]["namespace"], "netagent");
         let pod = &set["spec"]["template"]["spec"];
@@ -99,7 +107,7 @@ fn the_agent_s_pod_fits_together() {
             pod["volumes"].as_array().unwrap().iter().find(|volume| volume["name"] == "config").unwrap();
         assert!(config["configMap"]["name"].as_str().unwrap().starts_with("netagent-"), "{config}");
     }
-    let [base, kubevirt] = agents.as_slice() else { panic!("not two") };
+    let [base, kubevirt, containerd, crio] = agents.as_slice() else { panic!("another number of agents") };
     let capabilities = |set: &Value| {
         let context = &set["spec"]["template"]["spec"]["containers"][0]["securityContext"];
         serde_json::from_value::<BTreeSet<String>>(context["capabilities"]["add"].clone()).unwrap()
@@ -107,12 +115,15 @@ fn the_agent_s_pod_fits_together() {
     let more: Vec<_> = capabilities(kubevirt).difference(&capabilities(base)).cloned().collect();
     assert_eq!(more, ["DAC_OVERRIDE"]);
     assert!(capabilities(base).is_subset(&capabilities(kubevirt)));
+    for runtime in [containerd, crio] {
+        assert_eq!(capabilities(base), capabilities(runtime));
+    }
 }
 
 #[test]
 #[ignore = "needs kubectl: cargo xtask test netns"]
 fn the_agent_reads_its_configuration_and_serves_where_it_is_asked() {
-    for folder in ["deploy", "deploy/kubevirt"] {
+    for folder in AGENTS {
         let rendered = objects(folder);
         let of = |kind: &str| rendered.iter().filter(|object| object["kind"] == kind).collect::<Vec<_>>();
         let [map] = of("ConfigMap")[..] else {
@@ -136,6 +147,11 @@ fn the_agent_reads_its_configuration_and_serves_where_it_is_asked() {
         let hooks = &config["kubevirt"]["hooks"];
         assert_eq!(hooks.is_string(), folder == "deploy/kubevirt", "{config}");
         assert!(hooks.is_null() || is_mounted(hooks), "{config}");
+        for source in ["cri", "nri"] {
+            let socket = &config[source]["socket"];
+            assert_eq!(socket.is_string(), folder.starts_with("deploy/runtimes"), "{config}");
+            assert!(socket.is_null() || is_mounted(socket), "{config}");
+        }
     }
 }
 

@@ -15,6 +15,7 @@ use crate::core::{
 /// Something that can be said of a port.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Key {
+    Mode,
     Tap,
     Mac,
     Queues,
@@ -40,7 +41,8 @@ pub(super) enum Key {
 }
 
 /// As they are written.
-const NAMES: [(&str, Key); 20] = [
+const NAMES: [(&str, Key); 21] = [
+    ("mode", Key::Mode),
     ("tap", Key::Tap),
     ("mac", Key::Mac),
     ("queues", Key::Queues),
@@ -131,6 +133,17 @@ pub enum Problem {
     /// No value.
     #[error("it is empty; give it a value, or take it away")]
     Empty,
+    /// No such mode.
+    #[error(
+        "give l2, for a tap and DHCP of netagent's, or accelerate, for a bridge of KubeVirt's that is there"
+    )]
+    Mode,
+    /// What KubeVirt tells the guest stays KubeVirt's.
+    #[error(
+        "the guest of this port is told what KubeVirt tells it; take away what is laid over that, as dns, mtu or \
+         lease-seconds"
+    )]
+    NotOurHandOff,
     /// No such tier.
     #[error("give auto, peer, plain or xdp")]
     Tier,
@@ -189,6 +202,7 @@ impl Key {
         }
         let told = &mut ask.hand_off;
         match self {
+            Self::Mode => ask.mode = value.trim().parse().map_err(|_| Problem::Mode)?,
             Self::Tap => ask.tap.name = value.parse()?,
             Self::Mac => ask.mac = Some(value.parse()?),
             Self::Queues => {

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! A pod's annotations as asks: which of its links get a port, and what each port is to be.
 //!
-//! `netagent.dev/attach` names the links, or is `true` for eth0. `netagent.dev/KEY` says something of all of the pod's
+//! `netagent.dev/attach` names the links, or is `true` for the usual one of the pod's mode: eth0, or what KubeVirt makes of it. `netagent.dev/KEY` says something of all of the pod's
 //! ports, `netagent.dev/LINK.KEY` of one, and that one counts. Whatever cannot be understood is refused whole: a port
 //! that is half of what its pod asks for would be noticed too late.
 
@@ -13,12 +13,14 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use self::key::Key;
 pub use self::key::Problem;
-use super::{ask::PortAsk, ids::IfName, nearest::nearest, origin::Pod};
+use super::{ask::PortAsk, hand_off::HandOff, ids::IfName, mode::Mode, nearest::nearest, origin::Pod};
 
 /// What all our annotations begin with.
 pub const PREFIX: &str = "netagent.dev/";
 /// The annotation that asks for ports.
 pub const ATTACH: &str = "netagent.dev/attach";
+/// The annotation of how the pod's guests meet their networks.
+const MODE: &str = "netagent.dev/mode";
 /// As many ports as anybody puts into one pod; more is a mistake.
 const MAX_LINKS: usize = 32;
 /// How long a value may be, in bytes: as long as all the search domains that a guest is told.
@@ -77,7 +79,7 @@ pub fn asks(
         return Err(refuse(key, Problem::TooLong { most: LONGEST }));
     }
     let links = match annotations.get(ATTACH) {
-        Some(value) => links(value).map_err(|problem| refuse(ATTACH, problem))?,
+        Some(value) => links(value, mode(annotations)).map_err(|problem| refuse(ATTACH, problem))?,
         None => match ours.clone().next() {
             Some((key, name, _)) => return Err(refuse(key, without_attach(name))),
             None => return Ok(Vec::new()),
@@ -120,6 +122,11 @@ pub fn asks(
         if let (Some((key, _)), Some(_)) = (said.get(&Key::ShortRenew), said.get(&Key::LeaseSeconds)) {
             return Err(refuse(key, Problem::TwoLeaseTimes));
         }
+        if let (Mode::Accelerate, Some((key, _))) = (ask.mode, said.get(&Key::Mode))
+            && ask.hand_off != HandOff::default()
+        {
+            return Err(refuse(key, Problem::NotOurHandOff));
+        }
         asks.push(ask);
     }
     match tap_twice(&asks) {
@@ -128,9 +135,14 @@ pub fn asks(
     }
 }
 
-fn links(value: &str) -> Result<Vec<IfName>, Problem> {
+/// The mode of all the pod's ports. One that is none is refused when its turn comes.
+fn mode(annotations: &BTreeMap<String, String>) -> Mode {
+    annotations.get(MODE).and_then(|value| value.trim().parse().ok()).unwrap_or_default()
+}
+
+fn links(value: &str, mode: Mode) -> Result<Vec<IfName>, Problem> {
     let names: Vec<&str> = match value.trim() {
-        "true" => vec!["eth0"],
+        "true" => vec![mode.usual_pod_link()],
         "false" => vec![],
         value => value.split(',').map(str::trim).collect(),
     };

@@ -45,6 +45,17 @@ fn true_is_eth0_with_tap0() {
 }
 
 #[test]
+fn a_bridge_of_kubevirt_s_is_found_by_the_names_that_kubevirt_gives() {
+    let mode = ("netagent.dev/mode", "accelerate");
+    let mut expected = PortAsk::plain("eth0-nic".parse().unwrap(), "tap0".parse().unwrap());
+    expected.mode = Mode::Accelerate;
+    assert_eq!(read(&[(ATTACH, "true"), mode]), Ok(vec![expected]));
+    let named = read(&[(ATTACH, "eth0,net1-nic"), ("netagent.dev/net1-nic.mode", "accelerate")]).unwrap();
+    assert_eq!(named.iter().map(|ask| ask.mode).collect::<Vec<_>>(), [Mode::L2, Mode::Accelerate]);
+    assert_eq!(read(&[(ATTACH, "true"), ("netagent.dev/mode", "l2")]), read(&[(ATTACH, "true")]));
+}
+
+#[test]
 fn every_key_reaches_its_field() {
     let asks = read(&[
         (ATTACH, "eth0"),
@@ -114,13 +125,21 @@ fn a_refusal_names_pod_annotation_value_and_remedy() {
         ),
         (vec![("netagent.dev/mtu", "1400")], "add netagent.dev/attach: \"true\""),
         (vec![attach, ("netagent.dev/quees", "2")], "did you mean netagent.dev/queues?"),
-        (vec![attach, ("netagent.dev/colour", "red")], "there are attach, tap, mac,"),
+        (vec![attach, ("netagent.dev/colour", "red")], "there are attach, mode, tap, mac,"),
         (vec![attach, ("netagent.dev/eth1.mtu", "1400")], "names no link eth1"),
         (vec![attach, ("netagent.dev/mac", "52:54:00:00:00:01")], "as netagent.dev/LINK.mac"),
         (vec![attach, ("netagent.dev/eth0.mac", "52:54")], "`52:54` is not a MAC address"),
         (vec![attach, ("netagent.dev/net1.tap", "tap0")], "two ports have the tap tap0"),
         (vec![attach, ("netagent.dev/queues", "257")], "a number from 1 to 256"),
         (vec![attach, ("netagent.dev/owner", "qemu")], "as in 107:107"),
+        (
+            vec![attach, ("netagent.dev/mode", "bridge")],
+            "annotation netagent.dev/mode: `bridge`: give l2, for a tap and DHCP of netagent's, or accelerate",
+        ),
+        (
+            vec![attach, ("netagent.dev/net1.mode", "accelerate"), ("netagent.dev/mtu", "1400")],
+            "annotation netagent.dev/net1.mode: `accelerate`: the guest of this port is told what KubeVirt tells it",
+        ),
         (vec![attach, ("netagent.dev/tier", "fast")], "auto, peer, plain or xdp"),
         (vec![attach, ("netagent.dev/dns", "ns1")], "`ns1` is no address"),
         (vec![attach, ("netagent.dev/dns", " ")], "it is empty"),
@@ -192,7 +211,7 @@ proptest! {
 
     #[test]
     fn any_value_of_any_key_is_an_ask_or_a_refusal_of_that_key(
-        key in prop::sample::select(vec!["tap", "mac", "queues", "owner", "tier", "dns", "ntp", "mtu", "search", "lease-seconds",
+        key in prop::sample::select(vec!["mode", "tap", "mac", "queues", "owner", "tier", "dns", "ntp", "mtu", "search", "lease-seconds",
             "short-renew", "option-230", "guard-off", "allow-prefix", "allow-vlan", "allow-ethertype"]),
         value in "\\PC{0,30}|[0-9a-f:.,/x]{0,30}",
     ) {

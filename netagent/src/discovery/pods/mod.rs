@@ -20,6 +20,7 @@ use super::{Sandbox, Wiring, patience};
 use crate::core::{
     annotations::{self, Permitted},
     ids::{IfName, PortId},
+    mode::Mode,
     origin::{Origin, Pod, Source},
     snapshot::{Claim, Difference, Listing},
     spec::PortSpec,
@@ -166,9 +167,14 @@ impl Pods {
             state.asks.insert(sandbox.id.clone(), asks.clone());
             state.listing.put(sandbox.id.clone(), Claim::Asks(asks.clone()));
         }
-        let ports: Vec<_> = asks.iter().map(PortSpec::id).collect();
+        // KubeVirt makes its bridge in a pod that runs: to wait for one would be for ever.
+        let (asks, later): (Vec<_>, Vec<_>) = asks.into_iter().partition(|ask| ask.mode == Mode::L2);
+        if !later.is_empty() {
+            self.0.stirred.notify_one();
+        }
         let theirs: BTreeMap<_, _> =
             self.0.wiring.asks().into_iter().map(|ask| (ask.id(), ask.origin.source)).collect();
+        let ports = asks.len();
         for ask in asks {
             match theirs.get(&ask.id()).filter(|source| **source != self.0.source) {
                 Some(source) => {
@@ -183,7 +189,7 @@ impl Pods {
                 }
             }
         }
-        info!(pod = %sandbox.pod, sandbox = sandbox.id, ports = ports.len(), "the pod's ports are there before it starts");
+        info!(pod = %sandbox.pod, sandbox = sandbox.id, ports, later = later.len(), "the pod's ports are there before it starts");
         Ok(())
     }
 

@@ -127,3 +127,17 @@ async fn a_pod_starts_with_all_its_ports_or_with_none() {
     pods.stopped("one").await;
     assert!(noted.has(&[]));
 }
+
+#[tokio::test]
+async fn a_pod_does_not_wait_for_the_bridge_that_is_made_when_it_runs() {
+    let Some([one, _]) = two() else { return };
+    let noted = Noted::default();
+    let pods = pods(&noted);
+    noted.broken.lock().unwrap().push("eth0-nic");
+    pods.starts(&one.sandbox("one", &[ATTACH, ("netagent.dev/mode", "accelerate")]), SOON).await.unwrap();
+    while pods.troubles().is_empty() {
+        tokio::task::yield_now().await;
+    }
+    noted.broken.lock().unwrap().clear();
+    noted.wait(&[("one", "eth0-nic")]).await;
+}

@@ -47,3 +47,5 @@ pub mod topology;
 pub mod tshark;
 pub mod uml;
 pub mod vectors;
+#[cfg(feature = "hand-off")]
+pub mod vmi_invariants;

@@ -5,6 +5,9 @@ use std::{fmt, str::FromStr};
 
 use serde::{Deserialize, Serialize};
 
+/// How much of a text is shown where it is refused, in characters.
+const SHOWN: usize = 64;
+
 /// A 48-bit Ethernet address in wire order.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 pub struct MacAddr(pub [u8; 6]);
@@ -33,7 +36,7 @@ impl FromStr for MacAddr {
     type Err = IdError;
 
     fn from_str(s: &str) -> Result<Self, IdError> {
-        let bad = || IdError::Mac(s.to_owned());
+        let bad = || IdError::Mac(shown(s));
         let mut out = [0u8; 6];
         let mut parts = s.split(':');
         for byte in &mut out {
@@ -84,7 +87,7 @@ impl FromStr for IfName {
             && s != "."
             && s != ".."
             && s.bytes().all(|b| b.is_ascii_graphic() && b != b'/' && b != b':' && b != b'%');
-        if ok { Ok(Self(s.to_owned())) } else { Err(IdError::IfName(s.to_owned())) }
+        if ok { Ok(Self(s.to_owned())) } else { Err(IdError::IfName(shown(s))) }
     }
 }
 
@@ -116,13 +119,18 @@ impl FromStr for PortId {
     type Err = IdError;
 
     fn from_str(s: &str) -> Result<Self, IdError> {
-        let bad = || IdError::PortId(s.to_owned());
+        let bad = || IdError::PortId(shown(s));
         let (ino, link) = s.split_once('-').ok_or_else(bad)?;
         if !ino.bytes().all(|b| b.is_ascii_digit()) {
             return Err(bad());
         }
         Ok(Self { netns_ino: ino.parse().map_err(|_| bad())?, pod_link: link.parse().map_err(|_| bad())? })
     }
+}
+
+/// What somebody else wrote, fit for a line of a log: an error of this module is whole on one line, and short.
+fn shown(text: &str) -> String {
+    text.escape_debug().take(SHOWN).collect()
 }
 
 /// Serializes as the text form.

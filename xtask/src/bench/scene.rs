@@ -155,8 +155,8 @@ impl Wired {
 }
 
 impl Scene {
-    /// Opens the tap, and counts what comes to the host peer: past the pod, before anything of the node. The sink last: nothing of the set-up may be taken for load, or be
-    /// dropped by it.
+    /// Opens the tap, and counts what comes to the host peer: past the pod, before anything of the node. The sink last:
+    /// nothing of the set-up may be taken for load, or be dropped by it.
     pub(super) fn of(attacher: &Attacher, wired: Wired) -> Result<Self> {
         Ok(Self {
             tap: wired.open()?,

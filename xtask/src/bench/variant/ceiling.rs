@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! What a way through a pod is held against: the guest's tap in the node itself, the same one router further, and a container
-//! in the guest's place.
+//! What a way through a pod is held against: the guest's tap in the node itself, the same one router further, and a
+//! container in the guest's place.
 
 use anyhow::Result;
 use netagent_tests::topology::{GATEWAY4, HOST_LINK, POD_LINK, POD4};

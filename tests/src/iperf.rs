@@ -26,6 +26,7 @@ pub struct Iperf {
     reverse: bool,
     udp: bool,
     bitrate: Option<String>,
+    amount: Option<String>,
     args: Vec<String>,
 }
 
@@ -39,6 +40,7 @@ impl Iperf {
             reverse: false,
             udp: false,
             bitrate: None,
+            amount: None,
             args: Vec::new(),
         }
     }
@@ -64,6 +66,13 @@ impl Iperf {
         self
     }
 
+    /// Ends after so many bytes of payload, as in `512M`, and not after seconds.
+    #[must_use]
+    pub fn amount(mut self, bytes: &str) -> Self {
+        self.amount = Some(bytes.to_owned());
+        self
+    }
+
     /// Another port than 5201.
     #[must_use]
     pub fn port(mut self, port: u16) -> Self {
@@ -80,13 +89,20 @@ impl Iperf {
 
     /// Runs the client in `netns` to its end.
     pub fn run(&self, netns: &Netns) -> Result<Report> {
+        self.run_around(netns, || Ok(())).map(|((), report)| report)
+    }
+
+    /// As [`run`](Self::run). `before` is called when the client is about to start: again for each try, since a server
+    /// that is not ready refuses.
+    pub fn run_around<T>(&self, netns: &Netns, mut before: impl FnMut() -> Result<T>) -> Result<(T, Report)> {
         let timeout = Duration::from_secs(self.seconds.into()) + GRACE;
         poll::try_until(&format!("an iperf3 server on {}", self.server), SERVER_TIMEOUT + timeout, || {
+            let noted = before()?;
             let done = run(self.command(netns).as_mut(), timeout)?;
             let report = Report::parse(&done.stdout)
                 .with_context(|| format!("iperf3 ended with {}: {}", done.code, done.stderr.trim()))?;
             match report.error.as_deref() {
-                None => Ok(Some(report)),
+                None => Ok(Some((noted, report))),
                 Some(error) if error.contains("Connection refused") || error.contains("busy") => Ok(None),
                 Some(error) => bail!("iperf3 to {}: {error}", self.server),
             }
@@ -96,7 +112,11 @@ impl Iperf {
     fn command(&self, netns: &Netns) -> Box<Command> {
         let mut command = netns.command("iperf3");
         command.args(["-J", "-c", &self.server.to_string(), "-p", &self.port.to_string()]);
-        command.args(["-t", &self.seconds.to_string(), "--connect-timeout", "3000"]);
+        match &self.amount {
+            Some(bytes) => command.args(["-n", bytes]),
+            None => command.args(["-t", &self.seconds.to_string()]),
+        };
+        command.args(["--connect-timeout", "3000"]);
         command.args(self.reverse.then_some("-R")).args(self.udp.then_some("-u"));
         if let Some(bitrate) = &self.bitrate {
             command.args(["-b", bitrate]);
@@ -140,6 +160,17 @@ pub struct End {
     pub sum_received: Option<Sum>,
     /// UDP: the receiver's view with losses.
     pub sum: Option<Sum>,
+    /// Of both processes.
+    pub cpu_utilization_percent: Option<Utilization>,
+}
+
+/// CPU time of the two processes, in percent of the test's length.
+#[derive(Clone, Copy, Debug, Default, Deserialize)]
+pub struct Utilization {
+    /// The client's.
+    pub host_total: f64,
+    /// The server's.
+    pub remote_total: f64,
 }
 
 /// Sums over all streams.

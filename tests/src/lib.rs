@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! Test harness of netagent: namespaces, pods, agents, guests. It drives the outside world with independent tools.
 
+pub mod affinity;
 pub mod agent;
 pub mod attached;
 pub mod bpf_stub;
@@ -38,6 +39,7 @@ pub mod packet_socket;
 pub mod ping;
 pub mod poll;
 pub mod process;
+mod pump;
 pub mod require;
 pub mod resolver;
 pub mod scrape;

@@ -4,21 +4,9 @@
 //! The pump does what a VMM does: it opens the tap with the vnet header and moves frames, header included, so that
 //! partial checksums and unsegmented TCP pass as they do to a virtio card.
 
-use std::{
-    fs,
-    os::fd::{AsFd as _, OwnedFd},
-    path::PathBuf,
-    process::Command,
-    sync::{
-        Arc, OnceLock,
-        atomic::{AtomicU64, Ordering},
-    },
-    thread,
-    time::Duration,
-};
+use std::{fs, path::PathBuf, process::Command, time::Duration};
 
 use anyhow::{Context as _, Result};
-use nix::{fcntl::OFlag, unistd::pipe2};
 
 use crate::{
     guest::LEASE_SCRIPT,
@@ -26,7 +14,8 @@ use crate::{
     netns::Netns,
     poll,
     process::Process,
-    tap::{FRAME_MAX, Offloads, Tap, TapSpec, VNET_HEADER, wait_readable},
+    pump::{Fits, Pump},
+    tap::{Offloads, Tap, TapSpec},
 };
 
 /// The guest's card.
@@ -55,27 +44,39 @@ pub struct StandInSpec {
     pub multi_queue: bool,
     /// What the guest's card can do, on both sides of the pump.
     pub offloads: Offloads,
+    /// Where the pump's threads stay; anywhere if none.
+    pub cpu: Option<usize>,
 }
 
 impl StandInSpec {
     /// One queue, offloads on.
     pub fn new(tap: &str, mac: &str) -> Self {
-        Self { tap: tap.to_owned(), mac: mac.to_owned(), multi_queue: false, offloads: Offloads::On }
+        Self {
+            tap: tap.to_owned(),
+            mac: mac.to_owned(),
+            multi_queue: false,
+            offloads: Offloads::On,
+            cpu: None,
+        }
     }
 }
 
 impl StandIn {
     /// Opens the pod's tap and starts pumping. The guest's card is up and has no address.
     pub fn start(pod: &Netns, spec: &StandInSpec) -> Result<Self> {
+        let tap = TapSpec { offloads: spec.offloads, multi_queue: spec.multi_queue };
+        Self::join(Tap::open(pod, &spec.tap, tap)?, spec)
+    }
+
+    /// As [`start`](Self::start), on a queue that is open already.
+    pub fn join(port: Tap, spec: &StandInSpec) -> Result<Self> {
         let dir =
             tempfile::Builder::new().prefix("natest-standin-").tempdir().context("cannot make a folder")?;
         let guest = Netns::new("guest")?;
-        let offloads = spec.offloads;
-        let port = Tap::open(pod, &spec.tap, TapSpec { offloads, multi_queue: spec.multi_queue })?;
-        let card = Tap::open(&guest, GUEST_LINK, TapSpec { offloads, multi_queue: false })?;
+        let card = Tap::open(&guest, GUEST_LINK, TapSpec { offloads: spec.offloads, multi_queue: false })?;
         guest.sysctl(&format!("ipv6/conf/{GUEST_LINK}/accept_dad"), "0")?;
         guest.ip(&format!("link set {GUEST_LINK} address {} txqueuelen {QUEUE_LENGTH}", spec.mac))?;
-        let pump = Pump::start(port, card)?;
+        let pump = Pump::start(port, card, spec.cpu)?;
         guest.ip(&format!("link set {GUEST_LINK} up"))?;
         Ok(Self { pump, guest, dir })
     }
@@ -134,12 +135,17 @@ impl StandIn {
     /// From now on, frames that `fits` are lost on their way from the guest's card to the pod's tap. In the guest they are
     /// seen to leave. Once for a guest.
     pub fn lose(&self, fits: Fits) -> Result<()> {
-        self.pump.lost.set(fits).ok().context("this guest loses frames already")
+        self.pump.lose(fits)
+    }
+
+    /// CPU time of the pump since the start, with what the kernel does within its calls.
+    pub fn cpu_time(&self) -> Result<Duration> {
+        self.pump.cpu_time()
     }
 
     /// Frames that a tap refused since the start (it was down, say): both directions.
     pub fn refused(&self) -> u64 {
-        self.pump.refused.load(Ordering::Relaxed)
+        self.pump.refused()
     }
 }
 
@@ -179,68 +185,5 @@ impl RunningClient {
     /// What it wrote for the resolver.
     pub fn resolv_conf(&self) -> String {
         fs::read_to_string(&self.resolv_conf).unwrap_or_default()
-    }
-}
-
-/// Whether it is a frame of some kind.
-type Fits = fn(&[u8]) -> bool;
-
-/// Two threads that move frames until the value is dropped.
-#[derive(Debug)]
-struct Pump {
-    refused: Arc<AtomicU64>,
-    /// What does not get from the guest to the pod.
-    lost: Arc<OnceLock<Fits>>,
-    /// Closing it ends the threads.
-    stop: Option<OwnedFd>,
-    threads: Vec<thread::JoinHandle<()>>,
-}
-
-impl Pump {
-    fn start(left: Tap, right: Tap) -> Result<Self> {
-        // Not for children: one that holds the other end would keep the threads going.
-        let (stopped, stop) = pipe2(OFlag::O_CLOEXEC).context("cannot make a pipe")?;
-        let (left, right, stopped) = (Arc::new(left), Arc::new(right), Arc::new(stopped));
-        let refused = Arc::new(AtomicU64::new(0));
-        let (nothing, lost) = (Arc::default(), Arc::default());
-        let threads = [(Arc::clone(&left), Arc::clone(&right), nothing), (right, left, Arc::clone(&lost))]
-            .into_iter()
-            .map(|(from, to, lost)| {
-                let (stopped, refused) = (Arc::clone(&stopped), Arc::clone(&refused));
-                thread::spawn(move || carry(&from, &to, &stopped, &refused, &lost))
-            })
-            .collect();
-        Ok(Self { refused, lost, stop: Some(stop), threads })
-    }
-}
-
-/// Moves frames one way until `stopped` is closed or the source is gone.
-fn carry(from: &Tap, to: &Tap, stopped: &OwnedFd, refused: &AtomicU64, lost: &OnceLock<Fits>) {
-    let mut buffer = vec![0; FRAME_MAX];
-    loop {
-        match wait_readable(&[from.as_fd(), stopped.as_fd()], None).as_deref() {
-            Ok([true, false]) => {}
-            // Woken for nothing.
-            Ok([false, false]) => continue,
-            _ => return,
-        }
-        // Fails when the tap was deleted: there is nothing left to move.
-        let Ok(length) = from.read(&mut buffer) else { return };
-        let frame = buffer.get(..length).unwrap_or_default();
-        if lost.get().is_some_and(|fits| frame.get(VNET_HEADER..).is_some_and(fits)) {
-            continue;
-        }
-        if to.write(frame).is_err() {
-            refused.fetch_add(1, Ordering::Relaxed);
-        }
-    }
-}
-
-impl Drop for Pump {
-    fn drop(&mut self) {
-        self.stop = None;
-        for thread in self.threads.drain(..) {
-            thread.join().ok();
-        }
     }
 }

@@ -11,6 +11,7 @@ use std::{
 use anyhow::{Context as _, Result, bail};
 use nix::{
     errno::Errno,
+    fcntl::{FcntlArg, OFlag, fcntl},
     libc,
     poll::{PollFd, PollFlags, PollTimeout, poll},
 };
@@ -107,6 +108,14 @@ impl Tap {
             .with_context(|| format!("tap {name} in {}", netns.name()))
     }
 
+    /// Opens the macvtap whose link has this index. Its file is the same from every namespace.
+    pub fn open_macvtap(index: u32, spec: TapSpec) -> Result<Self> {
+        let path = format!("/dev/tap{index}");
+        let open = OpenOptions::new().read(true).write(true).open(&path);
+        // The name is not looked at: the file is the device's own.
+        Self::set_up(open.with_context(|| format!("cannot open {path}"))?, "", spec).context(path)
+    }
+
     /// Opens `name` as QEMU does in a launcher: of another user, without any capability; the device was given to it.
     pub fn open_as(netns: &Netns, name: &str, spec: TapSpec, user: u32) -> Result<Self> {
         netns
@@ -143,6 +152,14 @@ impl Tap {
         // SAFETY: the argument is a number, no memory is involved.
         unsafe { ioctl::set_offload(file.as_raw_fd(), offloads as libc::c_int) }.context("TUNSETOFFLOAD")?;
         Ok(Self { file })
+    }
+
+    /// As vhost, QEMU and Firecracker have it. The kernel builds frames of a blocking writer in another, dearer way
+    /// (`tun_can_build_skb`, drivers/net/tun.c).
+    pub fn never_block(&self) -> Result<()> {
+        fcntl(self.as_fd(), FcntlArg::F_SETFL(OFlag::O_NONBLOCK))
+            .map(drop)
+            .context("cannot make the tap's descriptor non-blocking")
     }
 
     /// Sends an Ethernet frame as the guest would, with an empty vnet header (whole packet, checksum done).

@@ -2,14 +2,22 @@
 //! `cargo xtask bench`: what a packet costs on one CPU, netagent beside its floor and its peers, in one run.
 
 mod bpf;
+mod compared;
+mod cpu_time;
+mod guest;
 mod load;
 mod machine;
 mod measure;
+mod order;
 mod price;
 mod report;
+mod requests;
 mod scene;
+mod section;
+mod series;
 mod statistics;
 mod storm;
+mod streams;
 mod variant;
 
 use std::{
@@ -22,12 +30,15 @@ use std::{
 use anyhow::{Context as _, Result, bail};
 use netagent_tests::{
     agent::Agent,
+    guest::Accel,
+    image::Image,
     interrupt,
     require::{Need, missing},
 };
 
 use self::{
     bpf::attach::Attacher,
+    guest::Player,
     load::{Cpus, frame::Frame},
     machine::Machine,
     measure::{Case, Extent, Scenes},
@@ -74,9 +85,22 @@ pub(crate) struct Args {
     /// Guests of a storm [default: 1000, with --quick 20]
     #[arg(long, requires = "storm", value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1024))]
     ports: Option<u32>,
+    /// Streams and requests with a guest in QEMU in the stand-in's place, in a few variants
+    #[arg(long)]
+    vm: bool,
+    /// Only these parts
+    #[arg(long, value_delimiter = ',', value_name = "PART")]
+    only: Vec<Part>,
     /// The agent, already built; for the second start, as root
     #[arg(long, hide = true, value_name = "NETAGENT")]
     prepared: Option<PathBuf>,
+}
+
+/// What can be measured by itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+enum Part {
+    Streams,
+    Requests,
 }
 
 impl Args {
@@ -100,6 +124,10 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
         // As the user: nothing of the build belongs to root.
         None => {
             setup::ensure(&[setup::Need::Build, setup::Need::Bench])?;
+            if args.vm {
+                setup::ensure(&[setup::Need::Demo])?;
+                Image::ensure(&|_| ())?;
+            }
             // Of a storm the agent's own code is a part, of a packet's path it is none.
             if args.storm && !args.quick { build::optimised_agent()? } else { build::agent()? }
         }
@@ -116,6 +144,9 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
         write_json(args, || report.json())?;
         return Ok(ExitCode::SUCCESS);
     }
+    if !args.only.is_empty() {
+        return only(args, &agent);
+    }
     let report = measure(args, &agent)?;
     print!("{}", table::text(&report));
     write_json(args, || report.json())?;
@@ -124,6 +155,36 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
         give_to_user(path)?;
     }
     Ok(if report.is_complete() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// Some parts, each with its own tables.
+fn only(args: &Args, agent: &Path) -> Result<ExitCode> {
+    let cpus = Cpus::choose()?;
+    let machine = Machine::look(cpus)?;
+    let workshop =
+        Workshop { attacher: Attacher::new()?, agent: Agent::builder().binary(agent).start()?, other: None };
+    // Made by `run`, as the user.
+    let image = args.vm.then(|| Image::ensure(&|_| ())).transpose()?;
+    let player = match &image {
+        Some(image) => Player::Qemu(image, Accel::detect(image)?),
+        None => Player::StandIn,
+    };
+    println!("{}", machine.line());
+    let mut sections = Vec::new();
+    for part in &args.only {
+        let section = match part {
+            Part::Streams => streams::section(&workshop, cpus, player, args.quick)?,
+            Part::Requests => requests::section(&workshop, cpus, player, args.quick)?,
+        };
+        print!("\n{}", table::of_section(&section));
+        sections.push(section);
+    }
+    let complete = sections.iter().all(|section| section.absent.is_empty());
+    write_json(args, || {
+        let all = serde_json::json!({ "machine": machine, "sections": sections });
+        Ok(format!("{all:#}\n"))
+    })?;
+    Ok(if complete { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
 fn write_json(args: &Args, json: impl FnOnce() -> Result<String>) -> Result<()> {

@@ -62,8 +62,8 @@ pub(super) fn all(
 
 fn program_of(scene: &Scene, direction: Direction) -> Option<&Program> {
     match direction {
-        Direction::FromVm => scene.programs.from_vm.as_ref(),
-        Direction::ToVm => scene.programs.to_vm.as_ref(),
+        Direction::FromVm => scene.wired.programs.from_vm.as_ref(),
+        Direction::ToVm => scene.wired.programs.to_vm.as_ref(),
     }
 }
 

@@ -80,7 +80,7 @@ use Need::{Bench, Bpf, Ci, Containerd, Demo, Matrix, Netns, Vm};
 use Remedy::{Component, Linker, PackageLists, Packages, Toolchain};
 
 /// In the order in which they are shown and installed.
-pub(crate) const REQUIREMENTS: [Requirement; 25] = [
+pub(crate) const REQUIREMENTS: [Requirement; 26] = [
     row(
         "eBPF toolchain",
         "compiles core and the programs for bpfel-unknown-none",
@@ -126,7 +126,7 @@ pub(crate) const REQUIREMENTS: [Requirement; 25] = [
     row(
         "ping",
         "from node to guest",
-        &[Netns, Containerd, Vm, Demo],
+        &[Netns, Containerd, Vm, Demo, Bench],
         Program("ping"),
         Packages(&["iputils-ping"]),
     ),
@@ -176,7 +176,8 @@ pub(crate) const REQUIREMENTS: [Requirement; 25] = [
         Packages(&["containernetworking-plugins"]),
     ),
     row("iptables", "the CNI plugin portmap uses it", &[Netns], Program("iptables"), Packages(&["iptables"])),
-    row("iperf3", "traffic", &[Netns, Vm, Demo], Program("iperf3"), Packages(&["iperf3"])),
+    row("iperf3", "traffic", &[Netns, Vm, Demo, Bench], Program("iperf3"), Packages(&["iperf3"])),
+    row("fio", "requests and their answers", &[Bench], Program("fio"), Packages(&["fio"])),
     row(
         "strip",
         "makes programs small enough for an initramfs and an image",

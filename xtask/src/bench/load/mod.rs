@@ -13,9 +13,9 @@ use std::{
 };
 
 use anyhow::{Context as _, Result, anyhow, bail};
-use netagent_tests::interrupt;
+use netagent_tests::{affinity::pin, interrupt};
 use nix::{
-    sched::{CpuSet, sched_getaffinity, sched_setaffinity},
+    sched::{CpuSet, sched_getaffinity},
     unistd::Pid,
 };
 use serde::Serialize;
@@ -128,7 +128,7 @@ impl Slices {
 }
 
 /// Runs `work` on a thread of its own on `cpu`.
-fn pinned<T: Send>(cpu: usize, work: impl FnOnce() -> Result<T> + Send) -> Result<T> {
+pub(super) fn pinned<T: Send>(cpu: usize, work: impl FnOnce() -> Result<T> + Send) -> Result<T> {
     thread::scope(|scope| {
         let thread = scope.spawn(|| {
             pin(cpu)?;
@@ -136,14 +136,6 @@ fn pinned<T: Send>(cpu: usize, work: impl FnOnce() -> Result<T> + Send) -> Resul
         });
         thread.join().unwrap_or_else(|panic| resume_unwind(panic))
     })
-}
-
-/// Keeps the calling thread on `cpu`.
-fn pin(cpu: usize) -> Result<()> {
-    let mut set = CpuSet::new();
-    set.set(cpu)
-        .and_then(|()| sched_setaffinity(Pid::from_raw(0), &set))
-        .with_context(|| format!("cannot keep a thread on CPU {cpu}"))
 }
 
 /// Looks at `arrived` until it reaches `target`; gives the last look. Spins: sleeping would cool the CPU down.

@@ -12,6 +12,7 @@ use std::{
 
 use anyhow::{Context as _, Result};
 use netagent_tests::{
+    affinity::pin,
     interrupt,
     tap::{FRAME_MAX, Tap, VNET_HEADER},
     topology::HOST_LINK,
@@ -26,7 +27,7 @@ use nix::{
 use super::{
     Cpus, PATIENCE, Sample, Slices, Switches, WARM_UP,
     frame::{self, Frame},
-    nanoseconds, pin, pinned, settle,
+    nanoseconds, pinned, settle,
 };
 use crate::bench::{
     bpf::attach::ifindex,
@@ -178,7 +179,7 @@ struct PacketSocket {
 
 impl PacketSocket {
     fn open(scene: &Scene, frame: Frame) -> Result<Self> {
-        let node = &scene.topology.node;
+        let node = &scene.wired.topology.node;
         let index = ifindex(node, HOST_LINK)?;
         let fd = node
             .run_inside(|| Self::open_here(index))?

@@ -2,11 +2,13 @@
 //! The figures as tables, for a terminal and for Markdown.
 
 use super::{Report, Row};
-use crate::bench::{load::frame::Frame, price::Price, statistics::Spread, variant::Direction};
+use crate::bench::{
+    load::frame::Frame, price::Price, section::Section, statistics::Spread, variant::Direction,
+};
 
 /// Rows of cells under a head.
 #[derive(Debug)]
-pub(super) struct Table {
+pub(in crate::bench) struct Table {
     pub(super) title: String,
     head: Vec<&'static str>,
     rows: Vec<Vec<String>>,
@@ -30,6 +32,20 @@ pub(in crate::bench) fn text(report: &Report) -> String {
         text.push_str(&format!("\n{}\n{}", table.title, table.plain()));
     }
     text.push_str(&remarks(report).iter().map(|line| format!("\n{line}")).collect::<String>());
+    text.push('\n');
+    text
+}
+
+/// One part for a terminal.
+pub(in crate::bench) fn of_section(section: &Section) -> String {
+    let mut text = format!("{}\n", section.title);
+    for table in &section.tables {
+        text.push_str(&format!("\n{}\n{}", table.title, table.plain()));
+    }
+    let absent = section.absent.iter().map(|reason| format!("not measured: {reason}"));
+    text.push_str(
+        &section.remarks.iter().cloned().chain(absent).map(|line| format!("\n{line}")).collect::<String>(),
+    );
     text.push('\n');
     text
 }
@@ -143,13 +159,19 @@ fn programs(prices: &[Price]) -> Table {
     }
 }
 
-fn cell(spread: Option<Spread>, digits: usize) -> String {
+/// As in `12.3 ± 0.4`.
+pub(in crate::bench) fn cell(spread: Option<Spread>, digits: usize) -> String {
     spread.map_or(NONE.to_owned(), |spread| {
         format!("{:.digits$} ± {:.digits$}", spread.median, spread.deviation)
     })
 }
 
 impl Table {
+    /// The first column is of names, the others of figures.
+    pub(in crate::bench) fn new(title: String, head: Vec<&'static str>, rows: Vec<Vec<String>>) -> Self {
+        Self { title, head, rows }
+    }
+
     /// Columns of equal width, numbers to the right.
     fn plain(&self) -> String {
         let width = |column: usize| {

@@ -10,30 +10,20 @@ use crate::bench::{
         insn::{self, RedirectCall},
         program::Program,
     },
-    scene::{Programs, Qdisc, Scene, Sink, TAP, ToVmEnd, mac, make_tap, open_tap, pod},
+    scene::{Programs, Qdisc, TAP, Wired, make_tap, pod},
 };
 
-/// Both directions end in a sink at their first hook.
-pub(super) fn floor(attacher: &Attacher) -> Result<Scene> {
+/// A tap that leads nowhere.
+pub(super) fn floor() -> Result<Wired> {
     let topology = pod()?;
-    make_tap(&topology, Qdisc::Default)?;
-    Ok(Scene {
-        tap: open_tap(&topology)?,
-        from_vm: Sink::in_pod(attacher, &topology, TAP)?,
-        to_vm: ToVmEnd::Sink(Sink::in_pod(attacher, &topology, POD_LINK)?),
-        programs: Programs::default(),
-        _held: Vec::new(),
-        guest_mac: mac(&topology.pod_mac()?)?,
-        host_mac: mac(&topology.host_mac()?)?,
-        topology,
-    })
+    make_tap(&topology.pod, topology.spec.mtu, Qdisc::Default)?;
+    Wired::plain(topology)
 }
 
 /// `from_vm` out of the tap by the one or the other helper, `bpf_redirect` into the tap.
-pub(super) fn redirect(attacher: &Attacher, out: RedirectCall, qdisc: Qdisc) -> Result<Scene> {
+pub(super) fn redirect(attacher: &Attacher, out: RedirectCall, qdisc: Qdisc) -> Result<Wired> {
     let topology = pod()?;
-    make_tap(&topology, qdisc)?;
-    let tap = open_tap(&topology)?;
+    make_tap(&topology.pod, topology.spec.mtu, qdisc)?;
     let mut held = Vec::new();
     let mut put = |from: &str, helper, to: &str| -> Result<Program> {
         let target = i32::try_from(ifindex(&topology.pod, to)?).context("ifindex")?;
@@ -45,14 +35,5 @@ pub(super) fn redirect(attacher: &Attacher, out: RedirectCall, qdisc: Qdisc) -> 
         from_vm: Some(put(TAP, out, POD_LINK)?),
         to_vm: Some(put(POD_LINK, RedirectCall::Redirect, TAP)?),
     };
-    Ok(Scene {
-        tap,
-        from_vm: Sink::at_host_peer(attacher, &topology)?,
-        to_vm: ToVmEnd::Ring,
-        programs,
-        _held: held,
-        guest_mac: mac(&topology.pod_mac()?)?,
-        host_mac: mac(&topology.host_mac()?)?,
-        topology,
-    })
+    Ok(Wired { programs, _held: held, ..Wired::plain(topology)? })
 }

@@ -6,10 +6,7 @@ use std::path::Path;
 use anyhow::{Result, bail};
 use netagent_tests::bridge;
 
-use crate::bench::{
-    bpf::attach::Attacher,
-    scene::{Programs, Scene, Sink, TAP, ToVmEnd, mac, open_tap, pod},
-};
+use crate::bench::scene::{TAP, Wired, mac, pod};
 
 /// Whether bridged frames pass the firewall's hooks. Each namespace has its own switches.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -25,7 +22,7 @@ const SWITCHES: [&str; 3] =
     ["bridge/bridge-nf-call-iptables", "bridge/bridge-nf-call-ip6tables", "bridge/bridge-nf-call-arptables"];
 
 /// The bridge without its DHCP server, which is not on the path.
-pub(super) fn build(attacher: &Attacher, netfilter: Netfilter) -> Result<Scene> {
+pub(super) fn build(netfilter: Netfilter) -> Result<Wired> {
     let topology = pod()?;
     let loaded = Path::new("/proc/sys/net/bridge/bridge-nf-call-iptables").exists();
     if netfilter == Netfilter::On && !loaded {
@@ -38,14 +35,5 @@ pub(super) fn build(attacher: &Attacher, netfilter: Netfilter) -> Result<Scene> 
         }
     }
     let guest_mac = bridge::wire_links(&topology, TAP)?;
-    Ok(Scene {
-        tap: open_tap(&topology)?,
-        from_vm: Sink::at_host_peer(attacher, &topology)?,
-        to_vm: ToVmEnd::Ring,
-        programs: Programs::default(),
-        _held: Vec::new(),
-        guest_mac: mac(&guest_mac)?,
-        host_mac: mac(&topology.host_mac()?)?,
-        topology,
-    })
+    Ok(Wired { guest_mac: mac(&guest_mac)?, ..Wired::plain(topology)? })
 }

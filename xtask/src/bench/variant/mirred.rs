@@ -4,16 +4,12 @@
 use anyhow::{Context as _, Result};
 use netagent_tests::topology::POD_LINK;
 
-use crate::bench::{
-    bpf::attach::Attacher,
-    scene::{Programs, Qdisc, Scene, Sink, TAP, ToVmEnd, mac, make_tap, open_tap, pod},
-};
+use crate::bench::scene::{Qdisc, TAP, Wired, make_tap, pod};
 
 /// An ingress qdisc and one u32 filter that matches all, on each of the two links.
-pub(super) fn build(attacher: &Attacher) -> Result<Scene> {
+pub(super) fn build() -> Result<Wired> {
     let topology = pod()?;
-    make_tap(&topology, Qdisc::Default)?;
-    let tap = open_tap(&topology)?;
+    make_tap(&topology.pod, topology.spec.mtu, Qdisc::Default)?;
     for (from, to) in [(TAP, POD_LINK), (POD_LINK, TAP)] {
         topology.pod.exec_ok(&["tc", "qdisc", "add", "dev", from, "ingress"])?;
         let filter = format!(
@@ -24,14 +20,5 @@ pub(super) fn build(attacher: &Attacher) -> Result<Scene> {
             .exec_ok(&filter.split_whitespace().collect::<Vec<_>>())
             .context("mirred needs cls_u32 and act_mirred (CONFIG_NET_CLS_U32, CONFIG_NET_ACT_MIRRED)")?;
     }
-    Ok(Scene {
-        tap,
-        from_vm: Sink::at_host_peer(attacher, &topology)?,
-        to_vm: ToVmEnd::Ring,
-        programs: Programs::default(),
-        _held: Vec::new(),
-        guest_mac: mac(&topology.pod_mac()?)?,
-        host_mac: mac(&topology.host_mac()?)?,
-        topology,
-    })
+    Wired::plain(topology)
 }

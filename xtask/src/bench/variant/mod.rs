@@ -3,17 +3,20 @@
 
 mod bare;
 mod bridge;
+mod ceiling;
+mod macvtap;
 mod mirred;
 mod netagent;
 
 use anyhow::{Context as _, Result};
+use clap::ValueEnum as _;
 use netagent_tests::agent::Agent;
 use serde::Serialize;
 
 use self::netagent::Ask;
 use super::{
     bpf::{attach::Attacher, insn::RedirectCall},
-    scene::{Qdisc, Scene},
+    scene::{Qdisc, Scene, Wired},
 };
 
 /// Which way frames go.
@@ -30,6 +33,12 @@ pub(super) enum Direction {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, clap::ValueEnum)]
 #[serde(rename_all = "kebab-case")]
 pub(super) enum Variant {
+    /// The tap in the node, with the gateway's address on it: no pod on the way.
+    IpOnTap,
+    /// The tap in a router that a veth pair joins to the node.
+    IpOnTapVeth,
+    /// A container in the guest's place: the pod link, and no tap.
+    Container,
     /// Dropped at the first hook: what sending and counting cost without any path.
     Floor,
     /// `bpf_redirect_peer` and nothing else.
@@ -40,6 +49,8 @@ pub(super) enum Variant {
     RedirectNoqueue,
     /// u32 filters with a mirred action, as Kata's tcfilter and tc-redirect-tap set them.
     Mirred,
+    /// A macvtap on the pod link, as in Kata's model of that name.
+    Macvtap,
     /// A Linux bridge as KubeVirt sets it, br_netfilter off: the bridge at its best.
     Bridge,
     /// The same with br_netfilter on, as Kubernetes nodes have it.
@@ -90,12 +101,16 @@ impl Direction {
 
 impl Variant {
     /// In the order of the table.
-    pub(super) const ALL: [Self; 12] = [
+    pub(super) const ALL: [Self; 16] = [
+        Self::IpOnTap,
+        Self::IpOnTapVeth,
+        Self::Container,
         Self::Floor,
         Self::RedirectPeer,
         Self::Redirect,
         Self::RedirectNoqueue,
         Self::Mirred,
+        Self::Macvtap,
         Self::Bridge,
         Self::BridgeNetfilter,
         Self::NetagentPeer,
@@ -108,9 +123,14 @@ impl Variant {
     /// In which directions it differs from the others.
     pub(super) fn directions(self) -> &'static [Direction] {
         match self {
-            Self::Floor | Self::Redirect | Self::Mirred | Self::Bridge | Self::BridgeNetfilter => {
-                &Direction::ALL
-            }
+            Self::Floor
+            | Self::Redirect
+            | Self::Mirred
+            | Self::Macvtap
+            | Self::Bridge
+            | Self::BridgeNetfilter => &Direction::ALL,
+            // Their ends are not those of the others: streams and requests have them.
+            Self::IpOnTap | Self::IpOnTapVeth | Self::Container => &[],
             // A tap has no peer.
             Self::RedirectPeer => &[Direction::FromVm],
             Self::RedirectNoqueue => &[Direction::ToVm],
@@ -122,15 +142,24 @@ impl Variant {
         }
     }
 
+    /// On the command line, and in every series.
+    pub(super) fn name(self) -> String {
+        self.to_possible_value().map(|value| value.get_name().to_owned()).unwrap_or_default()
+    }
+
     /// For people.
     pub(super) fn title(self, direction: Direction) -> &'static str {
         match (self, direction) {
+            (Self::IpOnTap, _) => "IP on the tap",
+            (Self::IpOnTapVeth, _) => "IP on the tap, one veth hop",
+            (Self::Container, _) => "container on the veth",
             (Self::Floor, Direction::FromVm) => "floor: dropped at the tap's ingress",
             (Self::Floor, Direction::ToVm) => "floor: dropped at the pod link's ingress",
             (Self::RedirectPeer, _) => "bpf_redirect_peer alone",
             (Self::Redirect, Direction::FromVm) => "bpf_redirect alone",
             (Self::Redirect, Direction::ToVm) => "bpf_redirect alone, default qdisc",
             (Self::RedirectNoqueue, _) => "bpf_redirect alone, noqueue",
+            (Self::Macvtap, _) => "macvtap",
             (Self::Mirred, _) => "tc mirred, u32",
             (Self::Bridge, _) => "Linux bridge",
             (Self::BridgeNetfilter, _) => "Linux bridge, br_netfilter",
@@ -149,11 +178,15 @@ impl Variant {
     pub(super) fn guards(self) -> bool {
         match self {
             Self::NetagentPeer | Self::NetagentPlain | Self::NetagentXdp => true,
-            Self::Floor
+            Self::IpOnTap
+            | Self::IpOnTapVeth
+            | Self::Container
+            | Self::Floor
             | Self::RedirectPeer
             | Self::Redirect
             | Self::RedirectNoqueue
             | Self::Mirred
+            | Self::Macvtap
             | Self::Bridge
             | Self::BridgeNetfilter
             | Self::NetagentOpen
@@ -161,18 +194,29 @@ impl Variant {
         }
     }
 
-    /// Wires a pod in this way.
+    /// Wires a pod in this way, and puts the bench at both ends of its path.
     pub(super) fn build(self, workshop: &Workshop) -> Result<Scene> {
+        let wired = self.wire(workshop)?;
+        let build = if self == Self::Floor { Scene::floor } else { Scene::of };
+        build(&workshop.attacher, wired)
+    }
+
+    /// Wires a pod in this way.
+    pub(super) fn wire(self, workshop: &Workshop) -> Result<Wired> {
         let attacher = &workshop.attacher;
         let netagent = |agent: &Agent, ask: &Ask| netagent::build(attacher, agent, ask);
         match self {
-            Self::Floor => bare::floor(attacher),
+            Self::IpOnTap => ceiling::ip_on_tap(),
+            Self::IpOnTapVeth => ceiling::ip_on_tap_veth(),
+            Self::Container => ceiling::container(),
+            Self::Floor => bare::floor(),
             Self::RedirectPeer => bare::redirect(attacher, RedirectCall::RedirectPeer, Qdisc::Default),
             Self::Redirect => bare::redirect(attacher, RedirectCall::Redirect, Qdisc::Default),
             Self::RedirectNoqueue => bare::redirect(attacher, RedirectCall::Redirect, Qdisc::Noqueue),
-            Self::Mirred => mirred::build(attacher),
-            Self::Bridge => bridge::build(attacher, bridge::Netfilter::Off),
-            Self::BridgeNetfilter => bridge::build(attacher, bridge::Netfilter::On),
+            Self::Mirred => mirred::build(),
+            Self::Macvtap => macvtap::build(),
+            Self::Bridge => bridge::build(bridge::Netfilter::Off),
+            Self::BridgeNetfilter => bridge::build(bridge::Netfilter::On),
             Self::NetagentPeer => netagent(&workshop.agent, &Ask { tier: "peer", guard: true }),
             Self::NetagentOpen => netagent(&workshop.agent, &Ask { tier: "peer", guard: false }),
             Self::NetagentPlain => netagent(&workshop.agent, &Ask { tier: "plain", guard: true }),

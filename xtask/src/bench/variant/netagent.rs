@@ -12,7 +12,7 @@ use serde_json::Value;
 
 use crate::bench::{
     bpf::{attach::Attacher, program::Program},
-    scene::{Programs, Scene, Sink, TAP, ToVmEnd, mac, open_tap, pod},
+    scene::{Programs, TAP, Wired, pod},
 };
 
 /// What a port is asked for.
@@ -34,26 +34,17 @@ const FOR_XDP: [(&str, bool); 5] = [
 ];
 
 /// The port, or an error if the agent chose another tier: a figure must stand for what it is called.
-pub(super) fn build(attacher: &Attacher, agent: &Agent, ask: &Ask) -> Result<Scene> {
+pub(super) fn build(attacher: &Attacher, agent: &Agent, ask: &Ask) -> Result<Wired> {
     let topology = pod()?;
     if ask.tier == "xdp" {
         ethtool::switch(&topology.node, HOST_LINK, &FOR_XDP)?;
     }
     attach(attacher, agent, &topology, ask)?;
-    // The sink last: nothing of the agent's set-up may be taken for load, or be dropped by it.
-    Ok(Scene {
-        tap: open_tap(&topology)?,
-        programs: Programs {
-            from_vm: Some(program_on(&topology.pod, TAP, ask)?),
-            to_vm: Some(program_on(&topology.pod, POD_LINK, ask)?),
-        },
-        from_vm: Sink::at_host_peer(attacher, &topology)?,
-        to_vm: ToVmEnd::Ring,
-        _held: Vec::new(),
-        guest_mac: mac(&topology.pod_mac()?)?,
-        host_mac: mac(&topology.host_mac()?)?,
-        topology,
-    })
+    let programs = Programs {
+        from_vm: Some(program_on(&topology.pod, TAP, ask)?),
+        to_vm: Some(program_on(&topology.pod, POD_LINK, ask)?),
+    };
+    Ok(Wired { programs, ..Wired::plain(topology)? })
 }
 
 fn attach(attacher: &Attacher, agent: &Agent, topology: &Topology, &Ask { tier, guard }: &Ask) -> Result<()> {

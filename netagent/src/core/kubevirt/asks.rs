@@ -75,6 +75,16 @@ pub enum AskError {
         #[source]
         source: IdError,
     },
+    /// Its pod link has the name that its tap is to have.
+    #[error(
+        "interface {interface} is on a pod link named {name}, which is its tap's name; give the link another one"
+    )]
+    LinkIsTap {
+        /// The interface.
+        interface: String,
+        /// The name of both.
+        name: IfName,
+    },
 }
 
 /// The ports of the interfaces that are bound by the plugin of that name.
@@ -141,6 +151,9 @@ fn devices(vmi: &Vmi, interface: &Interface) -> Result<(IfName, IfName), AskErro
     } else {
         names.pod_link
     };
+    if pod_link == names.tap {
+        return Err(AskError::LinkIsTap { interface: shown(&interface.name), name: pod_link });
+    }
     Ok((pod_link, names.tap))
 }
 
@@ -350,6 +363,8 @@ mod tests {
         assert_eq!(names(&vmi), ("ovn-udn1".into(), "tap0".into()));
         vmi.status.interfaces[0].pod_interface_name = "../../x".into();
         assert!(matches!(bound_by_plugin(&vmi, "netagent", Moment::Start), Err(AskError::PodLink { .. })));
+        vmi.status.interfaces[0].pod_interface_name = "tap0".into();
+        assert!(matches!(bound_by_plugin(&vmi, "netagent", Moment::Start), Err(AskError::LinkIsTap { .. })));
         vmi.status.interfaces.clear();
         vmi.spec.networks[0].pod = None;
         assert_eq!(names(&vmi), ("pod37a8eec1ce1".into(), "tap37a8eec1ce1".into()));

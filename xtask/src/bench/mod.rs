@@ -105,6 +105,9 @@ enum Part {
 
 impl Args {
     fn wants(&self, variant: Variant) -> bool {
+        if variant.directions().is_empty() {
+            return false;
+        }
         if variant == Variant::NetagentOther {
             return self.against.is_some();
         }

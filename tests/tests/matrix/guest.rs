@@ -55,7 +55,8 @@ fn a_real_guest_leases_and_moves_traffic() {
         fact::tell(&format!("iperf-{way}"), format!("{:.0}", report.received_bits_per_second() / 1e6));
     }
     let port = agent.json(&["show", id]).unwrap();
-    assert_eq!(port["dhcp"]["last"], "request -> ack");
+    // Not the last message: a router solicitation may come behind it.
+    assert!(port["dhcp"]["messages"]["request -> ack"].as_u64() > Some(0), "{port}");
     // An honest guest loses nothing to the guard but what an Ethernet nobody asked about carries.
     for reason in ["source_mac", "source_ipv4", "arp_sender", "malformed", "oversized", "unconfigured"] {
         assert_eq!(port["counters"]["drops"].get(reason), None, "{port}");

@@ -29,7 +29,8 @@ fn leases_and_moves_traffic(setup: &Setup, tier: &str, hook: &str) {
     );
 
     assert_eq!(rig.lease.as_ref().unwrap().address, POD4);
-    assert_eq!(port["dhcp"]["last"], "request -> ack");
+    // Not the last message: a router solicitation may come behind it.
+    assert!(port["dhcp"]["messages"]["request -> ack"].as_u64() > Some(0), "{port}");
 
     // Beyond the pod's own subnet, so the default route that the lease gave is in use.
     for target in [GATEWAY4, OUTSIDE4] {

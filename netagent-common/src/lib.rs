@@ -20,4 +20,4 @@ pub mod wire;
 
 /// Version of the layout of [`maps::Port`]; part of that map's pin, so that two versions never share it. The rules are
 /// in [`maps`].
-pub const ABI_VERSION: u32 = 2 + cfg!(feature = "next-abi") as u32;
+pub const ABI_VERSION: u32 = 3 + cfg!(feature = "next-abi") as u32;

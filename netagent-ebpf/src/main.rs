@@ -19,12 +19,14 @@ mod xdp;
 use aya_ebpf::{macros::classifier, programs::TcContext};
 use netagent_common::{
     counters::{DropReason, PortCounters},
-    maps::{ACTIVE, Port},
+    maps::{ACTIVE, FROM_VM_RULES, Port, TO_VM_RULES},
     policy::{self, Meta, Verdict},
 };
 
-/// On the tap's ingress: what the guest sends. It settles what nearly all frames are, and hands the others on: so what is
-/// loaded for each port is small, and the verifier goes through the rules once for a node.
+// Of both directions a port's own program settles what nearly all frames are, and hands the others on: so what is loaded for
+// each port is small, and the verifier goes through the rules once for a node.
+
+/// On the tap's ingress: what the guest sends.
 #[classifier]
 pub fn from_vm(ctx: TcContext) -> i32 {
     mark_next();
@@ -32,11 +34,11 @@ pub fn from_vm(ctx: TcContext) -> i32 {
     // Without its counters or its settings a program has no port: it lets nothing through.
     let (Some(counters), Some(port)) = (maps::counters(slot), maps::port(slot)) else { return act::SHOT };
     let meta = frame::meta(&ctx);
-    if port.flags & ACTIVE != 0 && policy::is_plain(&frame::Frame::of(&ctx), meta, port) {
+    if port.flags & ACTIVE != 0 && policy::is_plain_from_vm(&frame::Frame::of(&ctx), meta, port) {
         counters.from_vm.add(meta.len.into());
         return act::to_node(&ctx, port);
     }
-    maps::hand_on(&ctx, slot);
+    maps::hand_on(&ctx, slot, FROM_VM_RULES);
     // Nobody is there who knows the rules.
     refuse(counters, DropReason::Unconfigured, meta)
 }
@@ -51,7 +53,24 @@ pub fn from_vm_rules(ctx: TcContext) -> i32 {
 /// On the pod link's ingress: what is sent to the guest.
 #[classifier]
 pub fn to_vm(ctx: TcContext) -> i32 {
-    run(ctx, maps::slot(), Direction::ToVm)
+    mark_next();
+    let slot = maps::slot();
+    // As in `from_vm`.
+    let (Some(counters), Some(port)) = (maps::counters(slot), maps::port(slot)) else { return act::SHOT };
+    let meta = frame::meta(&ctx);
+    if port.flags & ACTIVE != 0 && policy::is_plain_to_vm(&frame::Frame::of(&ctx), meta, port) {
+        counters.to_vm.add(meta.len.into());
+        return act::to_tap(port);
+    }
+    maps::hand_on(&ctx, slot, TO_VM_RULES);
+    refuse(counters, DropReason::Unconfigured, meta)
+}
+
+/// Behind `to_vm` of every port: all the rules for what is sent to a guest.
+#[classifier]
+pub fn to_vm_rules(ctx: TcContext) -> i32 {
+    let slot = maps::handed_slot(&ctx);
+    run(ctx, slot, Direction::ToVm)
 }
 
 /// On the pod link's egress: what leaves the pod.

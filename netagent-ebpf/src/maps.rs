@@ -10,7 +10,7 @@ use aya_ebpf::{
 use netagent_common::{
     address::V6,
     counters::PortCounters,
-    maps::{Bucket, FROM_VM_RULES, Learned, MAX_PORTS, Port},
+    maps::{Bucket, Learned, MAX_PORTS, Port, SHARED_PROGRAMS},
 };
 
 /// The only thing in which two ports' programs differ; frozen at load, so the verifier sees a constant. A program that is
@@ -35,9 +35,9 @@ static LEARNED: Array<Learned> = Array::with_max_entries(MAX_PORTS, 0);
 #[map]
 pub(crate) static PUNT: RingBuf = RingBuf::with_byte_size(4096 * 1024, 0);
 
-/// The programs that all ports share, by [`FROM_VM_RULES`].
+/// The programs that all ports share.
 #[map]
-static RULES: ProgramArray = ProgramArray::with_max_entries(1, 0);
+static RULES: ProgramArray = ProgramArray::with_max_entries(SHARED_PROGRAMS, 0);
 
 /// The slot that the program was loaded for.
 #[inline(always)]
@@ -45,14 +45,14 @@ pub(crate) fn slot() -> u32 {
     SLOT.load()
 }
 
-/// Goes on in the program that knows all the rules, and comes back only where there is none.
+/// Goes on in the program at `rules`, which knows all of them, and comes back only where there is none.
 #[inline(always)]
-pub(crate) fn hand_on(ctx: &TcContext, slot: u32) {
+pub(crate) fn hand_on(ctx: &TcContext, slot: u32, rules: u32) {
     // SAFETY: the verifier turns accesses of the context's scratch words into accesses of the skb's control block, which
     // is this hook's while the skb is here. Volatile: the call takes it along, of which the compiler knows nothing.
     unsafe { (&raw mut (*ctx.skb.skb).cb[0]).write_volatile(slot) };
     // SAFETY: nothing is left to drop.
-    unsafe { RULES.tail_call(ctx, FROM_VM_RULES) };
+    unsafe { RULES.tail_call(ctx, rules) };
 }
 
 /// The slot of the program that called [`hand_on`].

@@ -70,12 +70,8 @@ pub fn from_vm(data: &[u8]) {
     let mut after = frame.clone();
     let verdict = policy::from_vm(after.as_mut_slice(), meta, &port, || learned);
     assert_eq!(after.len(), frame.len());
-    if policy::is_plain(frame.as_slice(), meta, &port) {
-        assert!(
-            verdict == Verdict::Forward && after == frame,
-            "taken for plain, and the rules say {verdict:?}"
-        );
-    }
+    let plain = policy::is_plain_from_vm(frame.as_slice(), meta, &port);
+    plain_is_forwarded(plain, verdict, after == frame);
     match verdict {
         Verdict::Forward | Verdict::Claim(_) => {
             let seen = read(&after, !meta.tag.is_none());
@@ -104,6 +100,8 @@ pub fn to_vm(data: &[u8]) {
     let mut after = frame.clone();
     let verdict = policy::to_vm(after.as_mut_slice(), meta, &port, || learned);
     assert_eq!(after.len(), frame.len());
+    let plain = policy::is_plain_to_vm(frame.as_slice(), meta, &port);
+    plain_is_forwarded(plain, verdict, after == frame);
     match verdict {
         Verdict::Forward | Verdict::Forget(_) => {
             assert!(after[0] & 1 != 0 || after[..6] == port.guest_mac.octets(), "for another station");
@@ -118,6 +116,13 @@ pub fn to_vm(data: &[u8]) {
             panic!("{verdict:?} of a frame for the guest")
         }
     }
+}
+
+fn plain_is_forwarded(plain: bool, verdict: Verdict, unchanged: bool) {
+    assert!(
+        !plain || verdict == Verdict::Forward && unchanged,
+        "taken for plain, and the rules say {verdict:?}"
+    );
 }
 
 /// The readers of headers at any offset: they stay within the frame.

@@ -38,3 +38,7 @@ pub const MAX_PORTS: u32 = 1024;
 
 /// Index of the program that knows the rules for what guests send, among the programs that all ports share.
 pub const FROM_VM_RULES: u32 = 0;
+/// Index of the one that knows the rules for what is sent to guests.
+pub const TO_VM_RULES: u32 = 1;
+/// How many programs all ports share.
+pub const SHARED_PROGRAMS: u32 = 2;

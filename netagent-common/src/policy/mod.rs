@@ -10,9 +10,9 @@ mod rewrite;
 mod to_vm;
 
 pub use from_pod::from_pod;
-pub use from_vm::{from_vm, is_plain};
+pub use from_vm::{from_vm, is_plain as is_plain_from_vm};
 pub use needs_skb::needs_skb;
-pub use to_vm::to_vm;
+pub use to_vm::{is_plain as is_plain_to_vm, to_vm};
 
 use crate::{
     address::V6,

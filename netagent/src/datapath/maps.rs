@@ -6,7 +6,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use aya::maps::{Array, MapData, MapInfo, MapType, PerCpuArray, PerCpuValues};
 use netagent_common::{
     counters::PortCounters,
-    maps::{ACTIVE, Bucket, Learned, MAX_PORTS, Port},
+    maps::{ACTIVE, Bucket, Learned, MAX_PORTS, Port, SHARED_PROGRAMS},
 };
 
 use super::{
@@ -227,7 +227,7 @@ pub(super) fn check_layouts(pins: &Pins) -> Result<(), DatapathError> {
     let four = size_of::<u32>();
     let expected = [
         (PORTS, MapType::Array, four, size_of::<Port>(), Some(MAX_PORTS)),
-        (RULES, MapType::ProgramArray, four, four, Some(1)),
+        (RULES, MapType::ProgramArray, four, four, Some(SHARED_PROGRAMS)),
         (COUNTERS, MapType::PerCpuArray, four, size_of::<PortCounters>(), Some(MAX_PORTS)),
         (BUCKETS, MapType::Array, four, size_of::<Bucket>(), Some(MAX_PORTS)),
         (LEARNED, MapType::Array, four, size_of::<Learned>(), Some(MAX_PORTS)),

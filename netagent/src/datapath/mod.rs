@@ -18,7 +18,7 @@ pub use error::DatapathError;
 pub use maps::Maps;
 pub use object::{Feature, Object, verified};
 pub use pins::Pins;
-pub use programs::{LinkPin, Place};
+pub use programs::{LinkPin, Place, Stock};
 pub use punt::PuntRing;
 use targets::TargetMaps;
 

@@ -86,7 +86,8 @@ pub(super) fn maps_in_use() -> Result<BTreeSet<u32>, DatapathError> {
     let mut used = BTreeSet::new();
     for id in bpf_program::ids().map_err(DatapathError::Programs)? {
         let program = bpf_program::by_id(id).map_err(|source| DatapathError::Program { id, source })?;
-        let program = program.filter(|program| program.name != rules::SYMBOL);
+        let program =
+            program.filter(|program| !rules::PROGRAMS.iter().any(|(symbol, _)| program.name == *symbol));
         used.extend(program.into_iter().flat_map(|program| program.map_ids));
     }
     Ok(used)

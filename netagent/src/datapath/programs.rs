@@ -115,49 +115,57 @@ impl Datapath {
         Ok(programs.iter().any(|program| Some(program.id()) != ours))
     }
 
-    /// Loads a program and attaches it.
+    /// Loads a program, out of `stock` if that is of the slot, and attaches it. Returns the stock for the next one.
     ///
     /// # Errors
     /// When the kernel refuses it; nothing stays attached then.
-    pub async fn attach(&self, place: &Place<'_>) -> Result<(), DatapathError> {
+    pub async fn attach(&self, place: &Place<'_>, stock: Stock) -> Result<Stock, DatapathError> {
         if place.hook != Hook::Clsact {
             self.pins().make_port(place.port)?;
         }
-        let attached = self.put(place, attach_here).await;
+        let attached = self.put(place, stock, attach_here).await;
         if attached.is_err() {
             self.pins().prune_port(place.port);
         }
         attached
     }
 
-    /// Puts this agent's program in the place of the one that is attached. No packet sees neither or both.
+    /// Puts this agent's program in the place of the one that is attached, with `stock` as above. No packet sees neither or
+    /// both.
     ///
     /// # Errors
     /// When the kernel refuses it; the other one stays then.
-    pub async fn replace(&self, place: &Place<'_>) -> Result<(), DatapathError> {
-        self.put(place, replace_here).await
+    pub async fn replace(&self, place: &Place<'_>, stock: Stock) -> Result<Stock, DatapathError> {
+        self.put(place, stock, replace_here).await
     }
 
-    async fn put(&self, place: &Place<'_>, how: Put) -> Result<(), DatapathError> {
+    async fn put(&self, place: &Place<'_>, stock: Stock, how: Put) -> Result<Stock, DatapathError> {
         let Place { netns, port, program, hook, slot, ifname } = *place;
-        let mut ebpf = self.shared.object.load(self.pins(), slot)?;
+        let mut ebpf = match stock.0 {
+            Some((of, ebpf)) if of == slot => ebpf,
+            _ => self.shared.object.load(self.pins(), slot)?,
+        };
         object::verified(&mut ebpf, program.symbol())?;
         let path = self.pins().link(port, program);
         let name = ifname.clone();
-        netns.run(move || how(ebpf, program, hook, &name, &path)).await?.map_err(|e| DatapathError::Attach {
-            program,
-            ifname: ifname.clone(),
-            source: Box::new(e),
-        })
+        let put = netns.run(move || how(&mut ebpf, program, hook, &name, &path).map(|()| ebpf)).await?;
+        let ebpf =
+            put.map_err(|e| DatapathError::Attach { program, ifname: ifname.clone(), source: Box::new(e) })?;
+        Ok(Stock(Some((slot, ebpf))))
     }
 }
 
+/// The object as it was loaded for a slot's first program: the others are taken out of the same one. Each program can be
+/// taken once.
+#[derive(Default)]
+pub struct Stock(Option<(u32, Ebpf)>);
+
 /// What the thread does that has entered the namespace.
-type Put = fn(Ebpf, Program, Hook, &IfName, &Path) -> Result<(), ProgramError>;
+type Put = fn(&mut Ebpf, Program, Hook, &IfName, &Path) -> Result<(), ProgramError>;
 
 /// In the thread that has entered the namespace: the kernel looks the device up there.
 fn attach_here(
-    mut ebpf: Ebpf,
+    ebpf: &mut Ebpf,
     program: Program,
     hook: Hook,
     ifname: &IfName,
@@ -172,13 +180,13 @@ fn attach_here(
             classid: None,
         }),
     };
-    let classifier = classifier(&mut ebpf, program)?;
+    let classifier = classifier(ebpf, program)?;
     let id = classifier.attach_with_options(ifname.as_str(), side(program), options)?;
     keep(classifier.take_link(id)?, hook, pin)
 }
 
 fn replace_here(
-    mut ebpf: Ebpf,
+    ebpf: &mut Ebpf,
     program: Program,
     hook: Hook,
     ifname: &IfName,
@@ -198,7 +206,7 @@ fn replace_here(
         )
         .map_err(ProgramError::IOError)?,
     };
-    let classifier = classifier(&mut ebpf, program)?;
+    let classifier = classifier(ebpf, program)?;
     let id = classifier.attach_to_link(attached)?;
     let link = classifier.take_link(id)?;
     if hook == Hook::Clsact {

@@ -17,12 +17,12 @@ use crate::core::{ids::IfName, program::Program};
 
 /// In the thread that has entered the namespace: the kernel looks the device up there.
 pub(super) fn attach_here(
-    mut ebpf: Ebpf,
+    ebpf: &mut Ebpf,
     program: Program,
     ifname: &IfName,
     pin: &Path,
 ) -> Result<(), ProgramError> {
-    let xdp = xdp(&mut ebpf, program)?;
+    let xdp = xdp(ebpf, program)?;
     // Generic XDP is not taken: it costs more than tc and copies what tc does not.
     let id = xdp.attach(ifname.as_str(), XdpMode::Driver).map_err(|e| explained(e, ifname))?;
     let link = xdp.take_link(id)?;
@@ -32,10 +32,10 @@ pub(super) fn attach_here(
     Ok(())
 }
 
-pub(super) fn replace_here(mut ebpf: Ebpf, program: Program, pin: &Path) -> Result<(), ProgramError> {
+pub(super) fn replace_here(ebpf: &mut Ebpf, program: Program, pin: &Path) -> Result<(), ProgramError> {
     let link: XdpLink =
         FdLink::from(PinnedLink::from_pin(pin).map_err(link_failed)?).try_into().map_err(link_failed)?;
-    let xdp = xdp(&mut ebpf, program)?;
+    let xdp = xdp(ebpf, program)?;
     let id = xdp.attach_to_link(link)?;
     xdp.take_link(id)?;
     Ok(())

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! Carries out steps: one exhaustive match, nothing decided here.
 
+use std::mem;
+
 use super::{
     Parts,
     observe::{Inside, device, is_ours},
@@ -19,7 +21,7 @@ use crate::{
         spec::{PortSpec, TapSpec},
         tier::{Hook, Tier},
     },
-    datapath::{DatapathError, Place},
+    datapath::{DatapathError, Place, Stock},
     dhcp::Served,
     netlink::NetlinkError,
     sys::{
@@ -59,24 +61,25 @@ pub enum StepError {
     NetnsGone,
 }
 
-/// Applies the steps of one port's plan.
+/// Applies the steps of one plan of a port.
 pub(super) struct Applier<'a> {
     parts: &'a Parts,
     spec: &'a PortSpec,
     inside: Option<&'a Inside>,
     id: PortId,
+    stock: Stock,
 }
 
 impl<'a> Applier<'a> {
     pub(super) fn new(parts: &'a Parts, spec: &'a PortSpec, inside: Option<&'a Inside>) -> Self {
-        Self { parts, spec, inside, id: spec.id() }
+        Self { parts, spec, inside, id: spec.id(), stock: Stock::default() }
     }
 
     /// Carries out one step. What it would remove and is gone already is success.
     ///
     /// # Errors
     /// When the kernel refuses it.
-    pub(super) async fn apply(&self, step: &Step) -> Result<(), StepError> {
+    pub(super) async fn apply(&mut self, step: &Step) -> Result<(), StepError> {
         let datapath = &self.parts.datapath;
         match step {
             Step::CreateTap { tap, mtu } => self.create_tap(tap, *mtu).await,
@@ -107,7 +110,9 @@ impl<'a> Applier<'a> {
             Step::RemoveSeveredPin(program) => Ok(datapath.pins().remove_link(&self.id, *program)?),
             Step::Attach { program, hook, slot } => self.attach(*program, *hook, *slot).await,
             Step::Replace { program, hook, slot } => {
-                Ok(datapath.replace(&self.place(*program, *hook, *slot)?).await?)
+                let stock = mem::take(&mut self.stock);
+                self.stock = datapath.replace(&self.place(*program, *hook, *slot)?, stock).await?;
+                Ok(())
             }
             Step::Serve { slot, guest, gone } => {
                 let served = Served {
@@ -182,12 +187,14 @@ impl<'a> Applier<'a> {
         Ok(inside.netns.run(move || TapQueue::open(&name, link.ifindex, tun.multi_queue)).await??)
     }
 
-    async fn attach(&self, program: Program, hook: Hook, slot: u32) -> Result<(), StepError> {
+    async fn attach(&mut self, program: Program, hook: Hook, slot: u32) -> Result<(), StepError> {
         // The tap needs a clsact of its own; it goes with the tap. The pod link's is a step, because it stays.
         if hook == Hook::Clsact && program == Program::FromVm {
             self.inside()?.netlink.add_clsact(self.tap_ifindex().await?).await?;
         }
-        Ok(self.parts.datapath.attach(&self.place(program, hook, slot)?).await?)
+        let stock = mem::take(&mut self.stock);
+        self.stock = self.parts.datapath.attach(&self.place(program, hook, slot)?, stock).await?;
+        Ok(())
     }
 
     fn place(&self, program: Program, hook: Hook, slot: u32) -> Result<Place<'_>, StepError> {

@@ -141,10 +141,11 @@ impl<'a> Session<'a> {
     /// # Errors
     /// When the kernel refuses it.
     pub async fn apply(&self, step: &Step) -> Result<(), PassError> {
+        self.applier().apply(step).await.map_err(PassError::step(step))
+    }
+
+    fn applier(&self) -> Applier<'_> {
         Applier::new(self.parts, self.spec, self.inside.as_ref())
-            .apply(step)
-            .await
-            .map_err(PassError::step(step))
     }
 
     /// Whether a step was carried out.
@@ -167,9 +168,10 @@ impl<'a> Session<'a> {
             }
             self.touched = true;
             let mut failed = None;
+            let mut applier = self.applier();
             for step in &look.steps {
                 tracing::debug!(port = %self.spec.id(), %step, "step");
-                match self.apply(step).await {
+                match applier.apply(step).await.map_err(PassError::step(step)) {
                     Ok(()) => {}
                     // What goes must go as far as it can, as long as the tap is not there to send past it; what comes
                     // up must not skip a step.

@@ -15,7 +15,7 @@ use netagent::{
 };
 use netagent_common::{
     counters::{DropReason, PortCounters},
-    maps::{FROM_VM_RULES, Learned, Port},
+    maps::{Learned, Port, SHARED_PROGRAMS},
 };
 use netagent_tests::{attached, bpffs::BpfFs};
 
@@ -80,10 +80,11 @@ impl Programs {
         Array::try_from(Map::Array(MapData::from_pin(pin).unwrap())).unwrap()
     }
 
-    /// Takes away the program that all ports share.
+    /// Takes away the programs that all ports share.
     pub(crate) fn forget_the_rules(&self) {
         let pinned = MapData::from_pin(self.datapath.pins().map("RULES")).unwrap();
-        ProgramArray::try_from(Map::ProgramArray(pinned)).unwrap().clear_index(&FROM_VM_RULES).unwrap();
+        let mut rules = ProgramArray::try_from(Map::ProgramArray(pinned)).unwrap();
+        (0..SHARED_PROGRAMS).for_each(|place| rules.clear_index(&place).unwrap());
     }
 
     pub(crate) fn counters(&self) -> PortCounters {

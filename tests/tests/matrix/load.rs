@@ -19,7 +19,7 @@ fn every_program_loads() {
     std::fs::create_dir_all(pins.directory()).unwrap();
     let mut ebpf = Object::new().load(&pins, 0).unwrap();
     let (mut loaded, mut refused) = (Vec::new(), String::new());
-    let programs = Program::ALL.map(Program::symbol).into_iter().chain(["from_vm_rules"]);
+    let programs = Program::ALL.map(Program::symbol).into_iter().chain(["from_vm_rules", "to_vm_rules"]);
     for program in programs.clone() {
         match verified(&mut ebpf, program) {
             // Kernels before 5.16 do not tell how many instructions the verifier went through.

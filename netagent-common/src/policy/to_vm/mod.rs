@@ -1,6 +1,10 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! Frames for the guest: what is addressed to it, and groups; nothing else reaches the tap.
 
+mod plain;
+
+pub use plain::is_plain;
+
 use super::{
     Meta, Verdict, hold, link, own,
     rewrite::{self, Places},

@@ -4,6 +4,7 @@
 //! | map | type | key | value | pinned as |
 //! |---|---|---|---|---|
 //! | `PORTS` | array | slot | [`Port`] | `PORTS-v<ABI>` |
+//! | `RULES` | program array | [`FROM_VM_RULES`], [`TO_VM_RULES`] | programs that all ports share | `RULES-v<ABI>` |
 //! | `COUNTERS` | per-CPU array | slot | [`PortCounters`](crate::counters::PortCounters) | `COUNTERS` |
 //! | `BUCKETS` | array | slot | [`Bucket`] | `BUCKETS` |
 //! | `LEARNED` | array | slot | [`Learned`] | `LEARNED` |
@@ -12,7 +13,7 @@
 //! Two versions of netagent follow each other under the same ports, forwards and backwards. The rules that make this
 //! lose nothing:
 //!
-//! * Another layout or meaning of [`Port`] needs a new [`ABI_VERSION`](crate::ABI_VERSION), and with it another pin.
+//! * Another layout or meaning of [`Port`], and other places of `RULES`, need a new [`ABI_VERSION`](crate::ABI_VERSION), and with it another pin.
 //!   Its [head](HEAD) never changes: by it each version finds the slots of every other one.
 //! * `COUNTERS`, `BUCKETS`, `LEARNED` and `PUNT` are the same maps for all versions: counts go on, and frames that an
 //!   older program punts reach a newer agent. A place in them never changes its meaning. What must, gets a map of

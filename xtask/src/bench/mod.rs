@@ -4,7 +4,11 @@
 mod bpf;
 mod compared;
 mod cpu_time;
+mod crowd;
+mod footprint;
 mod guest;
+mod hands;
+mod life;
 mod load;
 mod machine;
 mod measure;
@@ -21,6 +25,7 @@ mod streams;
 mod variant;
 
 use std::{
+    cell::OnceCell,
     env, fs,
     os::unix::fs::chown,
     path::{Path, PathBuf},
@@ -38,6 +43,7 @@ use netagent_tests::{
 
 use self::{
     bpf::attach::Attacher,
+    crowd::Crowd,
     guest::Player,
     load::{Cpus, frame::Frame},
     machine::Machine,
@@ -49,6 +55,9 @@ use crate::{build, privilege, progress::Step, setup, signals};
 
 const FULL: Extent = Extent { rounds: 25, frames: 50_000 };
 const QUICK: Extent = Extent { rounds: 3, frames: 3_000 };
+/// Ports of one agent.
+const PORTS: usize = 1000;
+const QUICK_PORTS: usize = 20;
 /// Of the rounds with the kernel's statistics on.
 const PRICE_ROUNDS: u32 = 5;
 
@@ -79,11 +88,8 @@ pub(crate) struct Args {
     /// Only frames of these kinds
     #[arg(long, value_delimiter = ',', value_name = "FRAME")]
     frames_of: Vec<Frame>,
-    /// Instead: many guests boot at once, and how long each waits for its address
-    #[arg(long, conflicts_with_all = ["frames", "page"])]
-    storm: bool,
-    /// Guests of a storm [default: 1000, with --quick 20]
-    #[arg(long, requires = "storm", value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1024))]
+    /// Ports of one agent in `life` and `storm` [default: 1000, with --quick 20]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(2..=1024))]
     ports: Option<u32>,
     /// Streams and requests with a guest in QEMU in the stand-in's place, in a few variants
     #[arg(long)]
@@ -101,6 +107,18 @@ pub(crate) struct Args {
 enum Part {
     Streams,
     Requests,
+    Life,
+    Storm,
+}
+
+impl Part {
+    /// Whether the agent's own code is measured: of a packet's path it is no part.
+    fn is_of_the_agent(self) -> bool {
+        match self {
+            Self::Streams | Self::Requests => false,
+            Self::Life | Self::Storm => true,
+        }
+    }
 }
 
 impl Args {
@@ -112,6 +130,12 @@ impl Args {
             return self.against.is_some();
         }
         self.variants.is_empty() || self.variants.contains(&variant) || is_essential(variant)
+    }
+
+    /// Ports of a crowd.
+    fn ports(&self) -> usize {
+        let default = if self.quick { QUICK_PORTS } else { PORTS };
+        self.ports.map_or(default, |ports| ports as usize)
     }
 
     fn frames_of(&self) -> Vec<Frame> {
@@ -131,8 +155,8 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
                 setup::ensure(&[setup::Need::Demo])?;
                 Image::ensure(&|_| ())?;
             }
-            // Of a storm the agent's own code is a part, of a packet's path it is none.
-            if args.storm && !args.quick { build::optimised_agent()? } else { build::agent()? }
+            let optimised = args.only.iter().any(|part| part.is_of_the_agent()) && !args.quick;
+            if optimised { build::optimised_agent()? } else { build::agent()? }
         }
     };
     privilege::become_root("the bench makes namespaces and loads BPF programs", Some(&agent))?;
@@ -141,12 +165,6 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
         bail!("the bench cannot run here: {}", missing.join("; "));
     }
     signals::catch()?;
-    if args.storm {
-        let report = storm::measure(args.ports, args.rounds, args.quick, &agent)?;
-        print!("{}", report.text());
-        write_json(args, || report.json())?;
-        return Ok(ExitCode::SUCCESS);
-    }
     if !args.only.is_empty() {
         return only(args, &agent);
     }
@@ -164,8 +182,21 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
 fn only(args: &Args, agent: &Path) -> Result<ExitCode> {
     let cpus = Cpus::choose()?;
     let machine = Machine::look(cpus)?;
-    let workshop =
-        Workshop { attacher: Attacher::new()?, agent: Agent::builder().binary(agent).start()?, other: None };
+    let workshop = || -> Result<Workshop> {
+        Ok(Workshop {
+            attacher: Attacher::new()?,
+            agent: Agent::builder().binary(agent).start()?,
+            other: None,
+        })
+    };
+    // For whoever comes first; those behind find it without ports again.
+    let crowd = OnceCell::new();
+    let pods = || -> Result<&Crowd> {
+        if crowd.get().is_none() {
+            let _ = crowd.set(Crowd::build(args.ports())?);
+        }
+        crowd.get().context("no pods")
+    };
     // Made by `run`, as the user.
     let image = args.vm.then(|| Image::ensure(&|_| ())).transpose()?;
     let player = match &image {
@@ -176,8 +207,10 @@ fn only(args: &Args, agent: &Path) -> Result<ExitCode> {
     let mut sections = Vec::new();
     for part in &args.only {
         let section = match part {
-            Part::Streams => streams::section(&workshop, cpus, player, args.quick)?,
-            Part::Requests => requests::section(&workshop, cpus, player, args.quick)?,
+            Part::Streams => streams::section(&workshop()?, cpus, player, args.quick)?,
+            Part::Requests => requests::section(&workshop()?, cpus, player, args.quick)?,
+            Part::Life => life::section(pods()?, agent, cpus, args.quick)?,
+            Part::Storm => storm::section(pods()?, agent, args.quick)?,
         };
         print!("\n{}", table::of_section(&section));
         sections.push(section);

@@ -4,6 +4,7 @@
 use std::time::Duration;
 
 use crate::bench::{
+    footprint::Memory,
     report::table::{Table, cell},
     series::{Better, Series, Unit},
     statistics::Spread,
@@ -27,10 +28,16 @@ impl Figures {
         self.push(measure, case, unit, Better::Lower, rounds);
     }
 
-    /// Adds what `count` of something in `time` come to, in each second.
-    pub(super) fn add_rate(&mut self, measure: &str, case: &str, count: usize, time: Duration) {
+    /// Adds how many calls in each second `count` of them in `time` are.
+    pub(super) fn add_rate(&mut self, verb: &str, case: &str, count: usize, time: Duration) {
         let rate = count as f64 / time.as_secs_f64();
-        self.push(measure, case, Unit::PerSecond, Better::Higher, [rate]);
+        self.push(&format!("{verb} rate"), case, Unit::PerSecond, Better::Higher, [rate]);
+    }
+
+    /// Adds both kinds of memory.
+    pub(super) fn add_memory(&mut self, case: &str, memory: Memory) {
+        self.add("memory RSS", case, Unit::Kibibytes, [memory.resident]);
+        self.add("memory PSS", case, Unit::Kibibytes, [memory.proportional]);
     }
 
     fn push(
@@ -67,6 +74,11 @@ impl Figures {
             .collect();
         Table::new(title, vec!["", "figure", "unit"], rows)
     }
+}
+
+/// So many ports, as a case.
+pub(super) fn ports(count: usize) -> String {
+    if count == 1 { "1 port".to_owned() } else { format!("{count} ports") }
 }
 
 /// In milliseconds.

@@ -1,6 +1,5 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! That nothing of the ports is left when they are gone: links, addresses, programs and qdiscs in their pods, pins, files,
-//! descriptors.
+//! That nothing of the ports is left when they are gone: links, addresses, programs and qdiscs in their pods, pins, files.
 
 use std::{fs, io};
 
@@ -8,7 +7,7 @@ use anyhow::{Context as _, Result};
 use netagent_tests::{agent::Agent, attached, netns::Netns};
 use nix::ifaddrs::getifaddrs;
 
-use crate::bench::{crowd::Crowd, footprint::Footprint, hands::each};
+use crate::bench::{crowd::Crowd, hands::each};
 
 /// Pods that are looked at at the same time.
 const HANDS: usize = 8;
@@ -17,19 +16,11 @@ const HANDS: usize = 8;
 #[derive(Debug)]
 pub(super) struct Before {
     pods: Vec<Vec<String>>,
-    /// Of the agent.
-    open_files: usize,
 }
 
 impl Before {
-    pub(super) fn look(crowd: &Crowd, footprint: Footprint) -> Result<Self> {
-        let pods = each(HANDS, crowd.pods.len(), |at| links(&crowd.pods[at].netns))?;
-        Ok(Self { pods, open_files: footprint.open_files()? })
-    }
-
-    /// Files that the agent had open.
-    pub(super) fn open_files(&self) -> usize {
-        self.open_files
+    pub(super) fn look(crowd: &Crowd) -> Result<Self> {
+        Ok(Self { pods: each(HANDS, crowd.pods.len(), |at| links(&crowd.pods[at].netns))? })
     }
 
     /// What there is now beyond that, or no more; in words.

@@ -11,7 +11,7 @@ use anyhow::{Context as _, Result, bail};
 use netagent_tests::{agent::Agent, poll, scrape};
 use serde_json::Value;
 
-use super::figures::{Figures, millis};
+use super::figures::{Figures, millis, ports};
 use crate::bench::{crowd::Crowd, footprint::Footprint, series::Unit};
 
 /// Where the agent serves metrics, in the node of the crowd.
@@ -55,12 +55,12 @@ pub(super) fn scrapes(
     Ok(())
 }
 
-/// Ends the agent and starts it again, until it says that it is ready, and every port is.
+/// Ends the agent and starts it again, until it says that it is ready and each of its ports is.
 pub(super) fn restarts(
     figures: &mut Figures,
     crowd: &Crowd,
     agent: &mut Agent,
-    case: &str,
+    count: usize,
     rounds: u32,
 ) -> Result<()> {
     let (mut times, mut cpu) = (Vec::new(), Vec::new());
@@ -72,17 +72,14 @@ pub(super) fn restarts(
         poll::try_until("every port to be ready again", READY, || {
             // Asking for all ports costs the agent what it should spend on them: only once it says so itself.
             let says = scrape::get(&crowd.node, METRICS, "/readyz").is_ok_and(|(status, _)| status == 200);
-            Ok((says && ready(agent)? == crowd.pods.len()).then_some(()))
+            Ok((says && ready(agent)? == count).then_some(()))
         })
         .with_context(|| format!("the agent's log ends:\n{}", agent.log_tail()))?;
         times.push(millis(started.elapsed()));
         cpu.push(millis(footprint.cpu()?));
     }
-    figures.add("restart until every port is ready", case, Unit::Milliseconds, times);
-    figures.add("agent CPU time of a restart", case, Unit::Milliseconds, cpu);
-    let memory = Footprint::of(agent)?.memory()?;
-    figures.add("memory RSS", &format!("{case}, restarted"), Unit::Kibibytes, [memory.resident]);
-    figures.add("memory PSS", &format!("{case}, restarted"), Unit::Kibibytes, [memory.proportional]);
+    figures.add("restart", &ports(count), Unit::Milliseconds, times);
+    figures.add("agent CPU time of a restart", &ports(count), Unit::Milliseconds, cpu);
     Ok(())
 }
 

@@ -20,8 +20,9 @@ use crate::bench::{
     footprint::Footprint,
     hands::each,
     load::{Cpus, frame::Frame},
-    measure::{self, Case, Extent, Scenes},
+    packets::measure::{self, Case, Extent, Scenes},
     report::table::{Table, cell},
+    section::TIME_PER_PACKET,
     series::{Better, Series, Unit},
     statistics::{Spread, paired},
     step,
@@ -78,7 +79,7 @@ impl Crowded {
                 figures.add_memory(&ports(level), footprint.memory()?);
                 let measured = measure::rounds(&scenes, &cases, cpus, extent, |_| ())?;
                 series.extend(measured.iter().map(|one| Series {
-                    measure: "time per packet".to_owned(),
+                    measure: TIME_PER_PACKET.to_owned(),
                     case: case(one.case.direction, level),
                     variant: one.case.variant.name(),
                     unit: Unit::Nanoseconds,
@@ -204,7 +205,7 @@ mod tests {
     #[test]
     fn ratios_are_taken_within_a_round_and_then_against_one_port() {
         let series = |ports: usize, variant: Variant, rounds: [f64; 2]| Series {
-            measure: "time per packet".to_owned(),
+            measure: TIME_PER_PACKET.to_owned(),
             case: case(Direction::FromVm, ports),
             variant: variant.name(),
             unit: Unit::Nanoseconds,

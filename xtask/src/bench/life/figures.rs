@@ -10,6 +10,9 @@ use crate::bench::{
     statistics::Spread,
 };
 
+/// Calls of which one round of quantiles is made.
+const ROUND: usize = 100;
+
 /// Each with its case.
 #[derive(Debug, Default)]
 pub(super) struct Figures {
@@ -32,6 +35,16 @@ impl Figures {
     pub(super) fn add_rate(&mut self, verb: &str, case: &str, count: usize, time: Duration) {
         let rate = count as f64 / time.as_secs_f64();
         self.push(&format!("{verb} rate"), case, Unit::PerSecond, Better::Higher, [rate]);
+    }
+
+    /// Adds the median and the 99th percentile of calls.
+    pub(super) fn add_quantiles(&mut self, verb: &str, case: &str, times: &[Duration]) {
+        let rounds = (times.len() / ROUND).max(1);
+        for (share, name) in [(0.5, "p50"), (0.99, "p99")] {
+            let values =
+                times.chunks(times.len().div_ceil(rounds).max(1)).map(|round| millis(quantile(round, share)));
+            self.add(&format!("{verb} {name}"), case, Unit::Milliseconds, values);
+        }
     }
 
     /// Adds both kinds of memory.

@@ -4,6 +4,7 @@
 mod call;
 mod crowded;
 mod figures;
+mod floor;
 mod left;
 mod one_by_one;
 mod standing;
@@ -50,6 +51,8 @@ pub(super) fn section(crowd: &Crowd, binary: &Path, cpus: Cpus, quick: bool) -> 
         .arg(standing::METRICS.to_string())
         .start()?;
     let before = Before::look(crowd)?;
+    let attacher = Attacher::new()?;
+    floor::measure(&mut figures, crowd, &attacher)?;
     one_by_one::measure(&mut figures, crowd, &agent, extent.calls)?;
     step("restart", |_| {
         standing::restarts(&mut figures, crowd, &mut agent, 0, extent.restarts)?;
@@ -58,7 +61,7 @@ pub(super) fn section(crowd: &Crowd, binary: &Path, cpus: Cpus, quick: bool) -> 
     let files = Footprint::of(&agent)?.open_files()?;
 
     let lone = Agent::builder().binary(binary).netns(&crowd.node).start()?;
-    let mut workshop = Workshop { attacher: Attacher::new()?, agent, other: Some(lone) };
+    let mut workshop = Workshop { attacher, agent, other: Some(lone) };
     let crowded = Crowded::come(&mut figures, &workshop, crowd, cpus, quick)?;
     stand(&mut figures, crowd, &mut workshop.agent, &extent)?;
     let (packets, mut absent) = crowded.go(&mut figures, &workshop.agent, crowd)?;
@@ -68,12 +71,13 @@ pub(super) fn section(crowd: &Crowd, binary: &Path, cpus: Cpus, quick: bool) -> 
     let mut series = figures.series;
     series.extend(packets);
     Ok(Section {
-        name: "life",
-        title: "Life: how ports come and go, and what the agent costs with them",
+        name: "life".to_owned(),
+        title: "Life: how ports come and go, and what the agent costs with them".to_owned(),
         series,
         tables,
         remarks: vec![
             "Calls are whole runs of the command line, from the start of its process to its end.".to_owned(),
+            "Three bare attachments are what the kernel alone takes for a port's programs: no agent is faster.".to_owned(),
         ],
         absent,
     })

@@ -8,14 +8,12 @@ use netagent_tests::agent::Agent;
 
 use super::{
     call::{attach, call, detach},
-    figures::{Figures, millis, quantile},
+    figures::{Figures, millis},
 };
 use crate::bench::{crowd::Crowd, footprint::Footprint, series::Unit, step};
 
 /// Enough for a 99th percentile twice: one after another all of a large crowd would take minutes and say no more.
 const PORTS: usize = 200;
-/// Calls of which one round of quantiles is made.
-const ROUND: usize = 100;
 
 /// Ports come, the first of them to an agent that never had one, and go again.
 pub(super) fn measure(figures: &mut Figures, crowd: &Crowd, agent: &Agent, calls: u32) -> Result<()> {
@@ -42,11 +40,7 @@ fn add(figures: &mut Figures, verb: &str, times: &[Duration], cpu: Duration) {
     let Some((first, warm)) = times.split_first() else { return };
     let case = "one by one";
     figures.add(verb, "first port", Unit::Milliseconds, [millis(*first)]);
-    let round = warm.len().div_ceil((times.len() / ROUND).max(1)).max(1);
-    for (share, name) in [(0.5, "p50"), (0.99, "p99")] {
-        let rounds = warm.chunks(round).map(|round| millis(quantile(round, share)));
-        figures.add(&format!("{verb} {name}"), case, Unit::Milliseconds, rounds);
-    }
+    figures.add_quantiles(verb, case, warm);
     figures.add_rate(verb, case, times.len(), times.iter().sum());
     figures.add(
         &format!("agent CPU time per {verb}"),

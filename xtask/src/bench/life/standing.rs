@@ -9,7 +9,6 @@ use std::{
 
 use anyhow::{Context as _, Result, bail};
 use netagent_tests::{agent::Agent, poll, scrape};
-use serde_json::Value;
 
 use super::figures::{Figures, millis, ports};
 use crate::bench::{crowd::Crowd, footprint::Footprint, series::Unit};
@@ -86,5 +85,5 @@ pub(super) fn restarts(
 fn ready(agent: &Agent) -> Result<usize> {
     let ports = agent.json(&["status"])?;
     let states = ports.as_array().into_iter().flatten().map(|port| &port["state"]);
-    Ok(states.filter(|state| **state == Value::from("ready")).count())
+    Ok(states.filter(|state| state.as_str() == Some("ready")).count())
 }

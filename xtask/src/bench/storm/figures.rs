@@ -76,8 +76,9 @@ pub(super) fn section(samples: &[Vec<Sample>; OVER.len()], guests: usize, most: 
     series.push(one("memory, at most", format!("{guests} guests"), Unit::Kibibytes, &[most]));
     let head = std::iter::once("guests begin").chain(FIGURES.iter().map(|figure| figure.head)).collect();
     Section {
-        name: "storm",
-        title: "Storm: all guests boot at once, DHCPv4 from DISCOVER to ACK, with the guests' own part",
+        name: "storm".to_owned(),
+        title: "Storm: all guests boot at once, DHCPv4 from DISCOVER to ACK, with the guests' own part"
+            .to_owned(),
         series,
         tables: vec![Table::new(format!("{guests} guests"), head, rows)],
         remarks: vec![format!("The agent's resident memory was {:.1} MiB at most.", most / 1024.0)],

@@ -202,7 +202,7 @@ mod tests {
         let mut lossy = measured(Variant::Mirred, &[100, 900]);
         lossy.samples[0].arrived = 3;
         let cells = row(&lossy, &[]);
-        assert_eq!((cells[1].as_str(), cells[4].as_str(), cells[7].as_str()), ("900 ± 0", NONE, "7 of 20"));
+        assert_eq!((cells[1].as_str(), cells[4].as_str(), cells[7].as_str()), ("900", NONE, "7 of 20"));
         let extent = Extent { rounds: 2, frames: 10 };
         assert!(section(&[lossy], &[], Vec::new(), extent).absent.is_empty());
         let mut lost = measured(Variant::Mirred, &[100]);

@@ -8,7 +8,7 @@
 
 use super::{
     Report, permutation,
-    table::{NONE, Table},
+    table::{NONE, Table, cell},
 };
 use crate::bench::{
     section::Section,
@@ -128,7 +128,7 @@ fn figure(spread: Spread) -> String {
         10.0.. => 1,
         _ => 3,
     };
-    format!("{:.digits$} ± {:.digits$}", spread.median, spread.deviation)
+    cell(Some(spread), digits)
 }
 
 impl std::fmt::Display for Verdict {

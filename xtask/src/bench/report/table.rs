@@ -49,11 +49,13 @@ impl Section {
     }
 }
 
-/// As in `12.3 ± 0.4`.
+/// As in `12.3 ± 0.4`, and `12.3` of a single value.
 pub(in crate::bench) fn cell(spread: Option<Spread>, digits: usize) -> String {
-    spread.map_or(NONE.to_owned(), |spread| {
-        format!("{:.digits$} ± {:.digits$}", spread.median, spread.deviation)
-    })
+    match spread {
+        None => NONE.to_owned(),
+        Some(Spread { median, count: 1, .. }) => format!("{median:.digits$}"),
+        Some(Spread { median, deviation, .. }) => format!("{median:.digits$} ± {deviation:.digits$}"),
+    }
 }
 
 impl Table {

@@ -50,6 +50,7 @@ fn packets(report: &Report) -> Chart {
         title: "What a packet costs on top of sending and receiving it",
         note: "ns of one CPU for a packet of 64 bytes, less the floor (dropped at the first hook); shorter is better",
         digits: 0,
+        one_scale: true,
         panels: Direction::ALL.map(panel).into(),
     }
 }
@@ -59,6 +60,7 @@ fn streams(report: &Report) -> Chart {
         title: "TCP, one stream",
         note: "Gbit/s between node and guest, all on two CPUs; longer is better",
         digits: 1,
+        one_scale: true,
         panels: of_streams(report, "throughput"),
     }
 }
@@ -68,6 +70,7 @@ fn cpu(report: &Report) -> Chart {
         title: "CPU time per GB of TCP",
         note: "seconds of the whole machine, guest and iperf3 included; shorter is better",
         digits: 2,
+        one_scale: true,
         panels: of_streams(report, "CPU time"),
     }
 }
@@ -89,6 +92,7 @@ fn requests(report: &Report) -> Chart {
         title: "Round trips of 64 bytes over TCP, node to guest and back",
         note: "us, all of it on one CPU; shorter is better",
         digits: 1,
+        one_scale: false,
         panels: ["round trip p50", "round trip p99"].map(panel).into(),
     }
 }

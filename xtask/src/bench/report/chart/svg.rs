@@ -20,13 +20,15 @@ const STYLE: &str = "text{font:13px system-ui,sans-serif;fill:#1f2328}.title{fon
                      @media(prefers-color-scheme:dark){text{fill:#e6edf3}.note{fill:#9198a1}.ours{fill:#4493f8}\
                      .peer{fill:#57606a}.whisker{stroke:#e6edf3}}";
 
-/// Panels under each other, all at one scale.
+/// Panels under each other.
 pub(super) struct Chart {
     pub(super) title: &'static str,
     /// Unit, circumstances, which way is better.
     pub(super) note: &'static str,
     /// Of the figures, behind the point.
     pub(super) digits: usize,
+    /// So that bars of different panels can be compared, too.
+    pub(super) one_scale: bool,
     pub(super) panels: Vec<Panel>,
 }
 
@@ -51,11 +53,8 @@ impl Chart {
 
     /// The file.
     pub(super) fn svg(&self) -> String {
-        let bars = || self.panels.iter().flat_map(|panel| &panel.bars);
-        let longest =
-            bars().map(|bar| bar.spread.median + bar.spread.deviation).fold(f64::MIN_POSITIVE, f64::max);
-        let scale = (WIDTH - LABELS - FIGURES - 2.0 * MARGIN) / longest;
-        let height = HEAD + self.panels.len() as f64 * PANEL_HEAD + bars().count() as f64 * ROW + MARGIN;
+        let all = || self.panels.iter().flat_map(|panel| &panel.bars);
+        let height = HEAD + self.panels.len() as f64 * PANEL_HEAD + all().count() as f64 * ROW + MARGIN;
         let mut svg = format!(
             "<svg xmlns=\"http://www.w3.org/2000/svg\" width=\"{WIDTH}\" height=\"{height}\" viewBox=\"0 0 {WIDTH} \
              {height}\" role=\"img\"><title>{}</title><style>{STYLE}</style>\n",
@@ -67,6 +66,7 @@ impl Chart {
         for panel in &self.panels {
             text(&mut svg, "panel", MARGIN, y + 20.0, &panel.title);
             y += PANEL_HEAD;
+            let scale = if self.one_scale { scale(all()) } else { scale(panel.bars.iter()) };
             for bar in &panel.bars {
                 self.draw(&mut svg, bar, y, scale);
                 y += ROW;
@@ -109,6 +109,12 @@ impl Chart {
     }
 }
 
+/// Pixels for one of the unit.
+fn scale<'a>(bars: impl Iterator<Item = &'a Bar>) -> f64 {
+    let longest = bars.map(|bar| bar.spread.median + bar.spread.deviation).fold(f64::MIN_POSITIVE, f64::max);
+    (WIDTH - LABELS - FIGURES - 2.0 * MARGIN) / longest
+}
+
 fn text(svg: &mut String, class: &str, x: f64, y: f64, words: &str) {
     let _ = writeln!(svg, "<text class=\"{class}\" x=\"{x:.1}\" y=\"{y:.1}\">{}</text>", escaped(words));
 }
@@ -129,6 +135,7 @@ mod tests {
             title: "A & B",
             note: "",
             digits: 0,
+            one_scale: false,
             panels: vec![Panel { title: "VM -> node".to_owned(), bars }],
         };
         let svg = chart.svg();

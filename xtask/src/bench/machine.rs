@@ -4,13 +4,13 @@
 use std::{fs, path::Path};
 
 use anyhow::{Context as _, Result};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::load::Cpus;
 use crate::workspace;
 
 /// The machine and the source that were measured.
-#[derive(Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub(super) struct Machine {
     /// `git describe`: the commit, and `-dirty` when files differed from it.
     pub(super) revision: String,
@@ -60,6 +60,19 @@ impl Machine {
     /// Somebody else works here: the figures are worth little.
     pub(super) fn is_busy(&self) -> bool {
         self.load_average > 0.5
+    }
+
+    /// In what another one is not the same; the source aside.
+    pub(super) fn differences(&self, other: &Self) -> Vec<&'static str> {
+        let same = [
+            ("the kernel", self.kernel == other.kernel),
+            ("the CPU", self.cpu == other.cpu),
+            ("the number of CPUs", self.cpu_count == other.cpu_count),
+            ("cpufreq's governor", self.governor == other.governor),
+            ("the default qdisc", self.default_qdisc == other.default_qdisc),
+            ("the BPF JIT", self.bpf_jit == other.bpf_jit),
+        ];
+        same.into_iter().filter(|(_, same)| !same).map(|(what, _)| what).collect()
     }
 
     /// One line for people.

@@ -2,6 +2,8 @@
 //! What every part of the bench brings home: one number per round, and what the number means. Tables, charts and comparisons
 //! are made from these alone.
 
+use std::fmt;
+
 use serde::{Deserialize, Serialize};
 
 /// One thing that was measured in every round.
@@ -42,12 +44,25 @@ pub(super) enum Unit {
     /// Seconds of CPU time per 10^6 packets.
     #[serde(rename = "CPU s/Mpkt")]
     CpuSecondsPerMillionPackets,
+    /// Milliseconds of CPU time per second: ten are one per cent of a CPU.
+    #[serde(rename = "CPU ms/s")]
+    CpuMillisecondsPerSecond,
+    /// How often in a second.
+    #[serde(rename = "1/s")]
+    PerSecond,
     /// 1024 bytes.
     #[serde(rename = "KiB")]
     Kibibytes,
     /// Whatever can be counted.
     #[serde(rename = "count")]
     Count,
+}
+
+impl fmt::Display for Unit {
+    /// As in JSON.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.serialize(f)
+    }
 }
 
 /// Which way a figure gets better.

@@ -1,10 +1,8 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! Medians with their spread. Means are not used: one interrupt would move them.
 
-use serde::Serialize;
-
 /// A median, and the median distance of the values from it.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) struct Spread {
     /// Half of the values lie below.
     pub(super) median: f64,

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! Putting a program on a link's ingress: tcx where the kernel has it, else a clsact filter.
+//! Putting a program on a link: tcx where the kernel has it, else a clsact filter.
 
 use std::{
     fmt, io,
@@ -10,17 +10,16 @@ use std::{
 use anyhow::{Context as _, Result, anyhow};
 use netagent_tests::{bpffs::BpfFs, netns::Netns};
 use nix::libc;
-use serde::Serialize;
 
 use super::{Attributes, Call, call, call_for_fd, program::Program};
 
 const BPF_TCX_INGRESS: u32 = 46;
+const BPF_TCX_EGRESS: u32 = 47;
 /// The loopback link of every namespace.
 const LOOPBACK: u32 = 1;
 
 /// Where on a link programs sit.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "lowercase")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::bench) enum Hook {
     /// Kernel 6.6 and later.
     Tcx,
@@ -34,6 +33,30 @@ impl fmt::Display for Hook {
             Self::Tcx => "tcx",
             Self::Clsact => "clsact",
         })
+    }
+}
+
+/// On which way through a link.
+#[derive(Clone, Copy, Debug)]
+enum Side {
+    Ingress,
+    Egress,
+}
+
+impl Side {
+    /// As `tc` calls it.
+    fn name(self) -> &'static str {
+        match self {
+            Self::Ingress => "ingress",
+            Self::Egress => "egress",
+        }
+    }
+
+    fn attach_type(self) -> u32 {
+        match self {
+            Self::Ingress => BPF_TCX_INGRESS,
+            Self::Egress => BPF_TCX_EGRESS,
+        }
     }
 }
 
@@ -104,16 +127,33 @@ impl Attacher {
 
     /// Puts `program` on the ingress of `link` in `netns`.
     pub(in crate::bench) fn ingress(&self, netns: &Netns, link: &str, program: &Program) -> Result<Attached> {
+        self.put(netns, link, Side::Ingress, program)
+    }
+
+    /// Puts `program` on the egress of `link` in `netns`.
+    pub(in crate::bench) fn egress(&self, netns: &Netns, link: &str, program: &Program) -> Result<Attached> {
+        self.put(netns, link, Side::Egress, program)
+    }
+
+    /// Removes what stays on a link when what was attached there is dropped.
+    pub(in crate::bench) fn clean(&self, netns: &Netns, link: &str) -> Result<()> {
+        match self.hook {
+            Hook::Tcx => Ok(()),
+            Hook::Clsact => netns.exec_ok(&["tc", "qdisc", "delete", "dev", link, "clsact"]).map(drop),
+        }
+    }
+
+    fn put(&self, netns: &Netns, link: &str, side: Side, program: &Program) -> Result<Attached> {
         let attached = match self.hook {
-            Hook::Tcx => tcx(netns, link, program).map(Some),
-            Hook::Clsact => self.clsact(netns, link, program).map(|()| None),
+            Hook::Tcx => tcx(netns, link, side, program).map(Some),
+            Hook::Clsact => self.clsact(netns, link, side, program).map(|()| None),
         };
         let link = attached
-            .with_context(|| format!("cannot attach to the ingress of {link} in {}", netns.name()))?;
+            .with_context(|| format!("cannot attach to the {} of {link} in {}", side.name(), netns.name()))?;
         Ok(Attached { _link: link })
     }
 
-    fn clsact(&self, netns: &Netns, link: &str, program: &Program) -> Result<()> {
+    fn clsact(&self, netns: &Netns, link: &str, side: Side, program: &Program) -> Result<()> {
         let pin: PathBuf = self.pins.path().join("program");
         program.pin(&pin)?;
         let pin = Path::to_str(&pin).ok_or_else(|| anyhow!("{} is not UTF-8", pin.display()))?;
@@ -124,7 +164,7 @@ impl Attacher {
             "add",
             "dev",
             link,
-            "ingress",
+            side.name(),
             "bpf",
             "direct-action",
             "object-pinned",
@@ -135,11 +175,11 @@ impl Attacher {
 }
 
 /// The kernel looks the ifindex up in the namespace of the thread that asks.
-fn tcx(netns: &Netns, link: &str, program: &Program) -> Result<OwnedFd> {
+fn tcx(netns: &Netns, link: &str, side: Side, program: &Program) -> Result<OwnedFd> {
     let mut create = LinkCreate {
         program: program.number(),
         ifindex: ifindex(netns, link)?,
-        attach_type: BPF_TCX_INGRESS,
+        attach_type: side.attach_type(),
         ..LinkCreate::default()
     };
     netns.run_inside(|| call_for_fd(Call::LinkCreate, &mut create))?.context("tcx")

@@ -27,6 +27,7 @@ const PSEUDO_MAP_VALUE: u8 = 2;
 const SKB_PROTOCOL: i16 = 16;
 const ETH_P_IP: u16 = 0x0800;
 const TC_ACT_SHOT: i32 = 2;
+const TC_ACT_UNSPEC: i32 = -1;
 
 /// The helpers that move a frame to another link.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -46,6 +47,11 @@ pub(in crate::bench) fn redirect(helper: RedirectCall, ifindex: i32) -> Vec<Insn
         insn(CALL, 0, 0, 0, helper as i32),
         insn(EXIT, 0, 0, 0, 0),
     ]
+}
+
+/// Leaves every frame to whoever is next: the least that a program can be.
+pub(in crate::bench) fn next() -> Vec<Insn> {
+    vec![insn(MOVE_IMMEDIATE, 0, 0, 0, TC_ACT_UNSPEC), insn(EXIT, 0, 0, 0, 0)]
 }
 
 /// Counts IPv4 frames in the first value of `map` and drops every frame. The pod's own chatter (ND, MLD) is IPv6, so

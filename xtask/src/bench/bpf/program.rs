@@ -8,7 +8,6 @@ use std::{
 };
 
 use anyhow::{Context as _, Result};
-use serde::Serialize;
 
 use super::{Attributes, Call, call, call_for_fd, insn::Insn};
 
@@ -24,7 +23,7 @@ pub(in crate::bench) struct Program {
 }
 
 /// What the kernel knows of a program (`struct bpf_prog_info`).
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::bench) struct Facts {
     /// Instructions that the verifier walked, over all paths; 0 before kernel 5.16, which does not tell.
     pub(in crate::bench) verified_instructions: u32,
@@ -33,10 +32,8 @@ pub(in crate::bench) struct Facts {
     /// Bytes of machine code; 0 without a JIT.
     pub(in crate::bench) jited_bytes: u32,
     /// Runs while statistics were on.
-    #[serde(skip)]
     pub(in crate::bench) runs: u64,
     /// Nanoseconds of these runs.
-    #[serde(skip)]
     pub(in crate::bench) run_ns: u64,
 }
 

@@ -4,14 +4,12 @@
 use std::net::Ipv4Addr;
 
 use netagent_tests::tap::VNET_HEADER;
-use serde::Serialize;
 
 /// An Ethernet address.
 pub(in crate::bench) type Mac = [u8; 6];
 
 /// A kind of frame. Sizes are bytes with the Ethernet header and without the check sequence.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, clap::ValueEnum)]
-#[serde(rename_all = "snake_case")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 pub(in crate::bench) enum Frame {
     /// A UDP datagram, little more than headers.
     Udp64,

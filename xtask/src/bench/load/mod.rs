@@ -18,7 +18,7 @@ use nix::{
     sched::{CpuSet, sched_getaffinity},
     unistd::Pid,
 };
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use self::frame::Frame;
 use super::statistics::Spread;
@@ -29,7 +29,7 @@ const PATIENCE: Duration = Duration::from_secs(5);
 const WARM_UP: u64 = 512;
 
 /// The CPUs of a run.
-#[derive(Clone, Copy, Debug, Serialize)]
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
 pub(super) struct Cpus {
     /// Where frames are sent, and where all of the path is paid.
     pub(super) load: usize,
@@ -38,7 +38,7 @@ pub(super) struct Cpus {
 }
 
 /// One measurement.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) struct Sample {
     /// Frames sent while the clock ran.
     pub(super) sent: u64,

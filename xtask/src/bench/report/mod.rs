@@ -1,97 +1,63 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! The figures of a run, and what is derived from them. Everything that is shown comes from here.
+//! A whole run: where it was made, and what its parts found out. Everything that is shown comes from here.
 
+pub(super) mod chart;
+pub(super) mod compare;
 pub(super) mod page;
+mod permutation;
 pub(super) mod table;
 
-use anyhow::{Context as _, Result};
-use serde::Serialize;
+use std::{fs, path::Path};
 
-use super::{
-    bpf::attach::Hook,
-    load::{Cpus, Sample},
-    machine::Machine,
-    measure::{Case, Extent, Measured},
-    price::Price,
-    statistics::{Spread, paired},
-    variant::{Direction, Variant},
-};
+use anyhow::{Context as _, Result, bail};
+use serde::{Deserialize, Serialize};
+
+use super::{load::Cpus, machine::Machine, section::Section, series::Series, statistics::Spread};
 
 /// Layout of the JSON. Changes when a field changes its meaning or goes.
-const FORMAT: u32 = 1;
+const FORMAT: u32 = 2;
 
-/// A whole run.
-#[derive(Debug, Serialize)]
+/// A run.
+#[derive(Debug, Serialize, Deserialize)]
 pub(super) struct Report {
     format: u32,
     pub(super) machine: Machine,
+    /// The CPUs that carried the load.
     pub(super) cpus: Cpus,
-    pub(super) hook: Hook,
-    pub(super) extent: Extent,
+    /// How the programs of the comparison were attached, as the agent's were.
+    pub(super) hook: String,
     /// A smoke test: its figures are not for judging.
     pub(super) quick: bool,
-    pub(super) rows: Vec<Row>,
-    pub(super) prices: Vec<Price>,
-    pub(super) absent: Vec<Absent>,
-    /// Every sample of every round.
-    measured: Vec<Measured>,
-}
-
-/// One case, summed up.
-#[derive(Debug, Serialize)]
-pub(super) struct Row {
-    #[serde(flatten)]
-    pub(super) case: Case,
-    /// Nanoseconds per frame in the median slice, over the rounds that lost none; nothing if each lost some.
-    pub(super) ns: Option<Spread>,
-    /// Nanoseconds per frame with the moments in which somebody else had the CPU: far above `ns`, the machine was
-    /// busy, or the kernel put work off.
-    pub(super) mean_ns: Option<Spread>,
-    /// Nanoseconds more than the floor of the same round.
-    pub(super) over_floor_ns: Option<Spread>,
-    /// Times the floor of the same round.
-    pub(super) of_floor: Option<Spread>,
-    /// Times `bpf_redirect` alone in the same round.
-    pub(super) of_redirect: Option<Spread>,
-    /// What it adds to the floor, as a part of what the bridge adds in the same round.
-    pub(super) of_bridge_addition: Option<Spread>,
-    /// Frames that did not arrive, of all that were sent.
-    pub(super) lost: u64,
-    /// Frames that were sent.
-    pub(super) sent: u64,
-    /// How often the sender lost its CPU.
-    pub(super) preempted: u64,
-}
-
-/// A variant that was not measured, and why.
-#[derive(Debug, Serialize)]
-pub(super) struct Absent {
-    pub(super) variant: Variant,
-    pub(super) direction: Option<Direction>,
-    pub(super) reason: String,
-}
-
-/// What a run brings besides its samples.
-#[derive(Debug)]
-pub(super) struct Circumstances {
-    pub(super) machine: Machine,
-    pub(super) cpus: Cpus,
-    pub(super) hook: Hook,
-    pub(super) extent: Extent,
-    pub(super) quick: bool,
+    pub(super) sections: Vec<Section>,
 }
 
 impl Report {
-    /// Sums up.
+    /// Of what was measured.
     pub(super) fn new(
-        about: Circumstances,
-        measured: Vec<Measured>,
-        prices: Vec<Price>,
-        absent: Vec<Absent>,
+        machine: Machine,
+        cpus: Cpus,
+        hook: String,
+        quick: bool,
+        sections: Vec<Section>,
     ) -> Self {
-        let Circumstances { machine, cpus, hook, extent, quick } = about;
-        let rows = measured.iter().map(|one| Row::new(one, &measured)).collect();
-        Self { format: FORMAT, machine, cpus, hook, extent, quick, rows, prices, absent, measured }
+        Self { format: FORMAT, machine, cpus, hook, quick, sections }
+    }
+
+    /// Reads one that was written by `--json`. Its tables are not in it: they are made of what it has.
+    pub(super) fn read(path: &Path) -> Result<Self> {
+        let name = path.display();
+        let text = fs::read_to_string(path).with_context(|| format!("cannot read {name}"))?;
+        let format = serde_json::from_str::<Format>(&text).with_context(|| {
+            format!("{name} is no report of this bench: give it a file that `--json` wrote")
+        })?;
+        if format.format != FORMAT {
+            bail!(
+                "{name} has format {}, and this bench reads {FORMAT}: measure again, or compare with the version that \
+                 wrote it",
+                format.format
+            );
+        }
+        serde_json::from_str(&text).with_context(|| format!("{name} is a damaged report: measure again"))
     }
 
     /// All of it as JSON.
@@ -101,102 +67,112 @@ impl Report {
         Ok(text)
     }
 
-    /// Whether every variant has a figure in every case that it was built for.
+    /// Whether all was measured that was to be.
     pub(super) fn is_complete(&self) -> bool {
-        self.absent.is_empty() && self.rows.iter().all(|row| row.ns.is_some())
+        self.sections.iter().all(|section| section.absent.is_empty())
     }
 
-    /// What the guard costs: run time of the agent's program less that of the bare helper that leaves the same way.
-    pub(super) fn guard_prices(&self) -> Vec<(Case, f64)> {
-        let bare_of = |case: Case| {
-            let variant = match (case.variant, case.direction) {
-                (Variant::NetagentPeer, Direction::FromVm) => Variant::RedirectPeer,
-                (Variant::NetagentPlain, Direction::FromVm) => Variant::Redirect,
-                (Variant::NetagentPeer, Direction::ToVm) => Variant::RedirectNoqueue,
-                _ => return None,
-            };
-            let bare = Case { variant, ..case };
-            self.prices.iter().find(|price| price.case == bare)
-        };
-        self.prices
-            .iter()
-            .filter_map(|price| Some((price.case, price.ns.median - bare_of(price.case)?.ns.median)))
-            .collect()
+    /// A series by its names.
+    pub(super) fn series(&self, section: &str, measure: &str, case: &str, variant: &str) -> Option<&Series> {
+        let section = self.sections.iter().find(|one| one.name == section)?;
+        section.series.iter().find(|one| one.measure == measure && one.case == case && one.variant == variant)
+    }
+
+    /// What a reader must know before the figures.
+    pub(super) fn doubts(&self) -> Vec<String> {
+        let mut doubts = Vec::new();
+        if self.machine.is_busy() {
+            doubts.push(format!(
+                "The machine was not quiet (load average {}): do not quote these figures.",
+                self.machine.load_average
+            ));
+        }
+        if self.quick {
+            doubts.push(
+                "A smoke test: that everything forwards and is counted is shown, the figures are not for judging."
+                    .to_owned(),
+            );
+        }
+        doubts
     }
 }
 
-impl Row {
-    fn new(of: &Measured, all: &[Measured]) -> Self {
-        let case = of.case;
-        let ours = of.ns_per_frame();
-        let rounds_of = |variant| {
-            let other = Case { variant, ..case };
-            all.iter().find(|one| one.case == other).map(Measured::ns_per_frame).unwrap_or_default()
-        };
-        let (floor, redirect, bridge) =
-            (rounds_of(Variant::Floor), rounds_of(Variant::Redirect), rounds_of(Variant::Bridge));
-        let additions = |rounds: &[Option<f64>]| -> Vec<Option<f64>> {
-            rounds.iter().zip(&floor).map(|(one, floor)| Some((*one)? - (*floor)?)).collect()
-        };
-        Self {
-            case,
-            ns: Spread::of(ours.iter().flatten().copied()),
-            mean_ns: Spread::of(of.samples.iter().filter_map(Sample::mean_ns_per_frame)),
-            over_floor_ns: paired(&ours, &floor, |our, floor| our - floor),
-            of_floor: paired(&ours, &floor, |our, floor| our / floor),
-            of_redirect: paired(&ours, &redirect, |our, redirect| our / redirect),
-            of_bridge_addition: paired(&additions(&ours), &additions(&bridge), |our, bridge| our / bridge),
-            lost: of.samples.iter().map(Sample::lost).sum(),
-            sent: of.samples.iter().map(|sample| sample.sent).sum(),
-            preempted: of.samples.iter().map(|sample| sample.preempted).sum(),
-        }
+#[derive(Deserialize)]
+struct Format {
+    format: u32,
+}
+
+impl Series {
+    /// Over its rounds.
+    pub(super) fn spread(&self) -> Option<Spread> {
+        Spread::of(self.rounds.iter().flatten().copied())
     }
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
+    use crate::bench::series::{Better, Unit};
 
-    fn measured(variant: Variant, ns: &[u64]) -> Measured {
-        let case =
-            Case { variant, direction: Direction::FromVm, frame: crate::bench::load::frame::Frame::Udp64 };
-        let samples = ns
-            .iter()
-            .map(|&ns| Sample {
-                sent: 10,
-                arrived: 10,
-                ns: ns * 10,
-                slice_ns: ns as f64,
-                waited_ns: 0,
-                preempted: 0,
-                slept: 0,
-            })
-            .collect();
-        Measured { case, samples }
+    /// A report of one section.
+    pub(in crate::bench) fn report(series: Vec<Series>) -> Report {
+        let machine = Machine {
+            revision: "1234".to_owned(),
+            kernel: "6.18".to_owned(),
+            cpu: "fast".to_owned(),
+            cpu_count: 2,
+            virtual_cpu: true,
+            governor: None,
+            default_qdisc: "fq".to_owned(),
+            bpf_jit: true,
+            load_average: 0.1,
+        };
+        let section = Section { series, ..Section::failed("packets", &anyhow::anyhow!("nothing")) };
+        Report::new(machine, Cpus { load: 1, drain: 0 }, "tcx".to_owned(), false, vec![section])
+    }
+
+    pub(in crate::bench) fn series(variant: &str, rounds: impl IntoIterator<Item = f64>) -> Series {
+        Series {
+            measure: "time per packet".to_owned(),
+            case: "VM -> node, 64 B".to_owned(),
+            variant: variant.to_owned(),
+            unit: Unit::Nanoseconds,
+            better: Better::Lower,
+            rounds: rounds.into_iter().map(Some).collect(),
+        }
     }
 
     #[test]
-    fn ratios_are_of_the_same_round() {
-        let all = [
-            measured(Variant::Floor, &[500, 1000]),
-            measured(Variant::Redirect, &[800, 1600]),
-            measured(Variant::Bridge, &[1200, 2400]),
-            measured(Variant::NetagentPeer, &[550, 1100]),
-        ];
-        let row = Row::new(&all[3], &all);
-        assert_eq!(row.of_floor.unwrap().median, 1.1);
-        assert_eq!(row.of_redirect.unwrap().median, 0.6875);
-        assert!((row.of_bridge_addition.unwrap().median - 50.0 / 700.0).abs() < 1e-9);
-        assert_eq!(row.over_floor_ns.unwrap().median, 75.0);
+    fn what_was_written_is_read_again() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("bench.json");
+        let mut lossy = series("bridge", [1.0, 2.0]);
+        lossy.rounds.push(None);
+        let written = report(vec![lossy]);
+        fs::write(&path, written.json().unwrap()).unwrap();
+        let read = Report::read(&path).unwrap();
+        assert_eq!(read.json().unwrap(), written.json().unwrap());
+        let series = read.series("packets", "time per packet", "VM -> node, 64 B", "bridge").unwrap();
+        assert_eq!((series.rounds.len(), series.spread().unwrap().count), (3, 2));
     }
 
     #[test]
-    fn rounds_that_lose_frames_are_counted_but_not_timed() {
-        let mut lossy = measured(Variant::Mirred, &[100, 900]);
-        lossy.samples[0].arrived = 3;
-        let row = Row::new(&lossy, &[]);
-        assert_eq!((row.lost, row.sent), (7, 20));
-        assert_eq!(row.ns.unwrap().median, 900.0);
-        assert_eq!(row.of_floor, None);
+    fn what_is_no_report_is_refused_by_name() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("a.json");
+        let said = |text: &str| {
+            fs::write(&path, text).unwrap();
+            let error = format!("{:#}", Report::read(&path).unwrap_err());
+            assert!(error.contains("a.json"), "{error}");
+            error
+        };
+        assert!(said("{}").contains("is no report of this bench"));
+        assert!(said("figures").contains("is no report of this bench"));
+        assert!(said(r#"{"format":1}"#).contains("has format 1, and this bench reads 2"));
+        assert!(said(r#"{"format":2}"#).contains("is a damaged report"));
+        assert!(
+            format!("{:#}", Report::read(Path::new("/nowhere")).unwrap_err())
+                .contains("cannot read /nowhere")
+        );
     }
 }

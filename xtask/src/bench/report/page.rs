@@ -5,10 +5,7 @@ use std::{fs, path::Path};
 
 use anyhow::{Context as _, Result, bail};
 
-use super::{
-    Report,
-    table::{remarks, tables},
-};
+use super::Report;
 
 const BEGIN: &str = "<!-- figures of `cargo xtask bench --page`: begin -->";
 const END: &str = "<!-- figures: end -->";
@@ -21,22 +18,23 @@ pub(in crate::bench) fn write(path: &Path, report: &Report) -> Result<()> {
 }
 
 fn figures(report: &Report) -> String {
-    let mut text = format!(
-        "Measured: {}; hook {}; {} rounds of {} frames.\n",
-        report.machine.line(),
-        report.hook,
-        report.extent.rounds,
-        report.extent.frames,
-    );
-    for table in tables(report) {
-        text.push_str(&format!("\n### {}\n\n{}", capitalised(&table.title), table.markdown()));
-    }
-    let remarks = remarks(report);
-    if !remarks.is_empty() {
-        text.push('\n');
-        text.push_str(&remarks.iter().map(|line| format!("- {line}\n")).collect::<String>());
+    let mut text = format!("Measured: {}; hook {}.\n", report.machine.line(), report.hook);
+    text.push_str(&list(report.doubts()));
+    for section in &report.sections {
+        text.push_str(&format!("\n### {}\n", section.title));
+        for table in &section.tables {
+            text.push_str(&format!("\n#### {}\n\n{}", capitalised(&table.title), table.markdown()));
+        }
+        text.push_str(&list(section.lines()));
     }
     text
+}
+
+fn list(lines: Vec<String>) -> String {
+    if lines.is_empty() {
+        return String::new();
+    }
+    lines.iter().fold("\n".to_owned(), |text, line| format!("{text}- {line}\n"))
 }
 
 fn replaced(page: &str, figures: &str) -> Result<String> {

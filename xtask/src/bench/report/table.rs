@@ -1,10 +1,8 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! The figures as tables, for a terminal and for Markdown.
 
-use super::{Report, Row};
-use crate::bench::{
-    load::frame::Frame, price::Price, section::Section, statistics::Spread, variant::Direction,
-};
+use super::Report;
+use crate::bench::{section::Section, statistics::Spread};
 
 /// Rows of cells under a head.
 #[derive(Debug)]
@@ -14,156 +12,50 @@ pub(in crate::bench) struct Table {
     rows: Vec<Vec<String>>,
 }
 
-const NONE: &str = "–";
+/// In a cell that has no figure.
+pub(in crate::bench) const NONE: &str = "–";
 
 /// The whole report for a terminal.
 pub(in crate::bench) fn text(report: &Report) -> String {
     let mut text = format!(
-        "{}\nhook {}, load on CPU {}, ring emptied on CPU {}; {} rounds of {} frames; median ± median absolute \
-         deviation; ratios are taken within a round\n",
+        "{}\nhook {}, load on CPU {}, the guest's end on CPU {}; median ± median absolute deviation; ratios are taken \
+         within a round\n",
         report.machine.line(),
         report.hook,
         report.cpus.load,
         report.cpus.drain,
-        report.extent.rounds,
-        report.extent.frames,
     );
-    for table in tables(report) {
-        text.push_str(&format!("\n{}\n{}", table.title, table.plain()));
-    }
-    text.push_str(&remarks(report).iter().map(|line| format!("\n{line}")).collect::<String>());
-    text.push('\n');
-    text
-}
-
-/// One part for a terminal.
-pub(in crate::bench) fn of_section(section: &Section) -> String {
-    let mut text = format!("{}\n", section.title);
-    for table in &section.tables {
-        text.push_str(&format!("\n{}\n{}", table.title, table.plain()));
-    }
-    let absent = section.absent.iter().map(|reason| format!("not measured: {reason}"));
-    text.push_str(
-        &section.remarks.iter().cloned().chain(absent).map(|line| format!("\n{line}")).collect::<String>(),
-    );
-    text.push('\n');
-    text
-}
-
-/// Costs per direction and frame size, then the programs.
-pub(super) fn tables(report: &Report) -> Vec<Table> {
-    let mut tables = Vec::new();
-    for direction in Direction::ALL {
-        for frame in Frame::ALL {
-            let rows =
-                report.rows.iter().filter(|row| row.case.direction == direction && row.case.frame == frame);
-            tables.push(costs(direction, frame, rows));
+    for section in &report.sections {
+        text.push_str(&format!("\n{}\n", section.title));
+        for table in &section.tables {
+            text.push_str(&format!("\n{}\n{}", table.title, table.plain()));
         }
+        text.push_str(&lines(section.lines()));
     }
-    tables.push(programs(&report.prices));
-    tables.retain(|table| !table.rows.is_empty());
-    tables
+    text.push_str(&lines(report.doubts()));
+    text
 }
 
-/// What a reader must know besides the tables.
-pub(super) fn remarks(report: &Report) -> Vec<String> {
-    let mut lines: Vec<String> = report
-        .guard_prices()
-        .into_iter()
-        .map(|(case, ns)| {
-            format!(
-                "guard's price, {}, {}, {}: {ns:.0} ns of program run time",
-                case.direction.title(),
-                case.frame.title(),
-                case.variant.title(case.direction),
-            )
-        })
-        .collect();
-    lines.extend(report.absent.iter().map(|absent| {
-        let direction = absent.direction.map_or("both directions", Direction::title);
-        let title = absent.variant.title(absent.direction.unwrap_or(Direction::FromVm));
-        format!("not measured: {title}, {direction}: {}", absent.reason)
-    }));
-    if report.machine.is_busy() {
-        lines.push(format!(
-            "the machine was not quiet (load average {}): do not quote these figures",
-            report.machine.load_average
-        ));
-    }
-    if report.quick {
-        lines.push(
-            "a smoke test: that everything forwards and is counted is shown, the figures are not for judging"
-                .to_owned(),
-        );
-    }
-    lines
+fn lines(lines: Vec<String>) -> String {
+    let end = if lines.is_empty() { "" } else { "\n" };
+    lines.iter().map(|line| format!("\n{line}")).chain([end.to_owned()]).collect()
 }
 
-fn costs<'a>(direction: Direction, frame: Frame, rows: impl Iterator<Item = &'a Row>) -> Table {
-    let rows = rows
-        .map(|row| {
-            vec![
-                row.case.variant.title(direction).to_owned(),
-                cell(row.ns, 0),
-                row.mean_ns.map_or(NONE.to_owned(), |mean| format!("{:.0}", mean.median)),
-                cell(row.over_floor_ns, 0),
-                cell(row.of_floor, 2),
-                cell(row.of_redirect, 2),
-                cell(row.of_bridge_addition, 2),
-                if row.lost == 0 { "0".to_owned() } else { format!("{} of {}", row.lost, row.sent) },
-            ]
-        })
-        .collect();
-    Table {
-        title: format!("{}, {}: {}", direction.title(), frame.title(), direction.path()),
-        head: vec![
-            "",
-            "ns/packet",
-            "mean",
-            "over floor, ns",
-            "x floor",
-            "x bpf_redirect",
-            "of bridge's addition",
-            "lost",
-        ],
-        rows,
+impl Section {
+    /// What it says besides its tables.
+    pub(super) fn lines(&self) -> Vec<String> {
+        let absent = self.absent.iter().map(|reason| format!("Not measured: {reason}."));
+        self.remarks.iter().cloned().chain(absent).collect()
     }
 }
 
-fn programs(prices: &[Price]) -> Table {
-    let rows = prices
-        .iter()
-        .map(|Price { case, ns, facts }| {
-            vec![
-                format!(
-                    "{}, {}, {}",
-                    case.variant.title(case.direction),
-                    case.direction.title(),
-                    case.frame.title()
-                ),
-                cell(Some(*ns), 1),
-                facts.instructions.to_string(),
-                if facts.verified_instructions == 0 {
-                    NONE.to_owned()
-                } else {
-                    facts.verified_instructions.to_string()
-                },
-                facts.jited_bytes.to_string(),
-            ]
-        })
-        .collect();
-    Table {
-        title: "the programs' own run time (BPF statistics, whose clock is in every figure)".to_owned(),
-        head: vec!["", "ns/run", "instructions", "verified", "machine code, B"],
-        rows,
-    }
-}
-
-/// As in `12.3 ± 0.4`.
+/// As in `12.3 ± 0.4`, and `12.3` of a single value.
 pub(in crate::bench) fn cell(spread: Option<Spread>, digits: usize) -> String {
-    spread.map_or(NONE.to_owned(), |spread| {
-        format!("{:.digits$} ± {:.digits$}", spread.median, spread.deviation)
-    })
+    match spread {
+        None => NONE.to_owned(),
+        Some(Spread { median, count: 1, .. }) => format!("{median:.digits$}"),
+        Some(Spread { median, deviation, .. }) => format!("{median:.digits$} ± {deviation:.digits$}"),
+    }
 }
 
 impl Table {
@@ -172,8 +64,13 @@ impl Table {
         Self { title, head, rows }
     }
 
+    /// Whether it has no rows.
+    pub(in crate::bench) fn is_empty(&self) -> bool {
+        self.rows.is_empty()
+    }
+
     /// Columns of equal width, numbers to the right.
-    fn plain(&self) -> String {
+    pub(super) fn plain(&self) -> String {
         let width = |column: usize| {
             let cells = self.rows.iter().filter_map(|row| row.get(column)).map(|cell| cell.chars().count());
             cells.chain(self.head.get(column).map(|name| name.chars().count())).max().unwrap_or(0)

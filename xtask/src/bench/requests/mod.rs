@@ -117,8 +117,8 @@ pub(super) fn section(workshop: &Workshop, cpus: Cpus, player: Player<'_>, quick
         })
         .into();
     Ok(Section {
-        name: "requests",
-        title: "Requests: round trips of 64 bytes over TCP, node to guest and back",
+        name: "requests".to_owned(),
+        title: "Requests: round trips of 64 bytes over TCP, node to guest and back".to_owned(),
         series,
         tables,
         remarks: Vec::new(),

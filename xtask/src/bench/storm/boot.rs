@@ -18,10 +18,9 @@ use nix::{
     errno::Errno,
     sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout},
 };
-use serde::Serialize;
 
 use super::{
-    crowd::Guest,
+    guest::Guest,
     message::{self, ACK, OFFER},
 };
 
@@ -33,7 +32,7 @@ const LOOK: Duration = Duration::from_millis(50);
 const EVENTS: usize = 64;
 
 /// What came of it.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug)]
 pub(super) struct Boot {
     /// From the first DISCOVER to the last ACK.
     pub(super) all_bound_us: u64,

@@ -102,8 +102,8 @@ pub(super) fn section(
     let remarks = remarks(measured, player, &alone);
     series.push(alone);
     Section {
-        name: "streams",
-        title: "Streams: iperf3 between the node and the guest",
+        name: "streams".to_owned(),
+        title: "Streams: iperf3 between the node and the guest".to_owned(),
         series,
         tables,
         remarks,

@@ -11,7 +11,6 @@ mod netagent;
 use anyhow::{Context as _, Result};
 use clap::ValueEnum as _;
 use netagent_tests::agent::Agent;
-use serde::Serialize;
 
 use self::netagent::Ask;
 use super::{
@@ -20,8 +19,7 @@ use super::{
 };
 
 /// Which way frames go.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "kebab-case")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Direction {
     /// Written to the tap, counted at the host peer's ingress.
     FromVm,
@@ -30,8 +28,7 @@ pub(super) enum Direction {
 }
 
 /// A way from tap to pod link and back. One more variant is one more line here and in each `match` below.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, clap::ValueEnum)]
-#[serde(rename_all = "kebab-case")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 pub(super) enum Variant {
     /// The tap in the node, with the gateway's address on it: no pod on the way.
     IpOnTap,
@@ -61,8 +58,12 @@ pub(super) enum Variant {
     NetagentOpen,
     /// A port of the agent in tier `plain`, guard on.
     NetagentPlain,
+    /// The same, guard off.
+    NetagentPlainOpen,
     /// A port of the agent in tier `xdp`, guard on; the host peer has no offloads then.
     NetagentXdp,
+    /// The same, guard off.
+    NetagentXdpOpen,
     /// As [`NetagentPeer`](Self::NetagentPeer), of another build of the agent.
     NetagentOther,
 }
@@ -101,7 +102,7 @@ impl Direction {
 
 impl Variant {
     /// In the order of the table.
-    pub(super) const ALL: [Self; 16] = [
+    pub(super) const ALL: [Self; 18] = [
         Self::IpOnTap,
         Self::IpOnTapVeth,
         Self::Container,
@@ -116,7 +117,9 @@ impl Variant {
         Self::NetagentPeer,
         Self::NetagentOpen,
         Self::NetagentPlain,
+        Self::NetagentPlainOpen,
         Self::NetagentXdp,
+        Self::NetagentXdpOpen,
         Self::NetagentOther,
     ];
 
@@ -134,11 +137,13 @@ impl Variant {
             // A tap has no peer.
             Self::RedirectPeer => &[Direction::FromVm],
             Self::RedirectNoqueue => &[Direction::ToVm],
-            Self::NetagentPeer | Self::NetagentOpen | Self::NetagentXdp | Self::NetagentOther => {
-                &Direction::ALL
-            }
+            Self::NetagentPeer
+            | Self::NetagentOpen
+            | Self::NetagentXdp
+            | Self::NetagentXdpOpen
+            | Self::NetagentOther => &Direction::ALL,
             // The tier is how frames leave; the way in is the same.
-            Self::NetagentPlain => &[Direction::FromVm],
+            Self::NetagentPlain | Self::NetagentPlainOpen => &[Direction::FromVm],
         }
     }
 
@@ -168,10 +173,17 @@ impl Variant {
             (Self::NetagentOpen, Direction::FromVm) => "netagent, tier peer, guard off",
             (Self::NetagentOpen, Direction::ToVm) => "netagent, guard off",
             (Self::NetagentPlain, _) => "netagent, tier plain",
+            (Self::NetagentPlainOpen, _) => "netagent, tier plain, guard off",
             (Self::NetagentXdp, _) => "netagent, tier xdp",
+            (Self::NetagentXdpOpen, _) => "netagent, tier xdp, guard off",
             (Self::NetagentOther, Direction::FromVm) => "the other netagent, tier peer",
             (Self::NetagentOther, Direction::ToVm) => "the other netagent",
         }
+    }
+
+    /// Whether it is a port of the agent.
+    pub(super) fn is_netagent(self) -> bool {
+        self.name().starts_with("netagent")
     }
 
     /// Whether a frame with another source address than the guest's must not arrive.
@@ -190,6 +202,8 @@ impl Variant {
             | Self::Bridge
             | Self::BridgeNetfilter
             | Self::NetagentOpen
+            | Self::NetagentPlainOpen
+            | Self::NetagentXdpOpen
             | Self::NetagentOther => false,
         }
     }
@@ -220,7 +234,9 @@ impl Variant {
             Self::NetagentPeer => netagent(&workshop.agent, &Ask { tier: "peer", guard: true }),
             Self::NetagentOpen => netagent(&workshop.agent, &Ask { tier: "peer", guard: false }),
             Self::NetagentPlain => netagent(&workshop.agent, &Ask { tier: "plain", guard: true }),
+            Self::NetagentPlainOpen => netagent(&workshop.agent, &Ask { tier: "plain", guard: false }),
             Self::NetagentXdp => netagent(&workshop.agent, &Ask { tier: "xdp", guard: true }),
+            Self::NetagentXdpOpen => netagent(&workshop.agent, &Ask { tier: "xdp", guard: false }),
             Self::NetagentOther => {
                 let other = workshop.other.as_ref().context("there is no other build: --against NETAGENT")?;
                 netagent(other, &Ask { tier: "peer", guard: true })

@@ -1,30 +1,26 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! What the programs themselves cost: their run time by the kernel's own clock, and their size.
 
-use anyhow::{Context as _, Result, bail};
-use serde::Serialize;
+use anyhow::{Result, bail};
 
-use super::{
+use super::measure::{self, Case, Extent, Scenes};
+use crate::bench::{
     bpf::{
         program::{Facts, Program},
         stats::RunTimes,
     },
     load::Cpus,
-    measure::{self, Case, Extent, Scenes},
     scene::Scene,
-    statistics::Spread,
     variant::Direction,
 };
 
 /// A program's run time. The kernel reads its clock before and after each run, which is part of the figure: only
 /// differences between programs mean something.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug)]
 pub(super) struct Price {
-    #[serde(flatten)]
     pub(super) case: Case,
-    /// Nanoseconds per run.
-    pub(super) ns: Spread,
-    #[serde(flatten)]
+    /// Nanoseconds per run, of each round.
+    pub(super) ns: Vec<f64>,
     pub(super) facts: Facts,
 }
 
@@ -51,13 +47,7 @@ pub(super) fn all(
             values.push(run(scene, *case, program, cpus, extent.frames)?);
         }
     }
-    priced
-        .into_iter()
-        .map(|(case, _, program, values)| {
-            let ns = Spread::of(values).context("no rounds were asked for")?;
-            Ok(Price { case, ns, facts: program.facts()? })
-        })
-        .collect()
+    priced.into_iter().map(|(case, _, program, ns)| Ok(Price { case, ns, facts: program.facts()? })).collect()
 }
 
 fn program_of(scene: &Scene, direction: Direction) -> Option<&Program> {
@@ -74,9 +64,8 @@ fn run(scene: &Scene, case: Case, program: &Program, cpus: Cpus, frames: u64) ->
     let runs = after.runs.saturating_sub(before.runs);
     if runs < sent {
         bail!(
-            "{}, {}: {sent} frames were sent, but the program ran {runs} times: it is not on their path",
+            "{}, {case}: {sent} frames were sent, but the program ran {runs} times: it is not on their path",
             case.variant.title(case.direction),
-            case.direction.title(),
         );
     }
     Ok(after.run_ns.saturating_sub(before.run_ns) as f64 / runs as f64)

@@ -1,12 +1,14 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! Rounds: every variant once in each, in an order that changes, so that none always follows the same neighbour.
 
-use std::time::{Duration, Instant};
+use std::{
+    fmt,
+    time::{Duration, Instant},
+};
 
 use anyhow::{Context as _, Result, bail};
-use serde::Serialize;
 
-use super::{
+use crate::bench::{
     load::{Cpus, Sample, frame::Frame, from_vm, to_vm},
     order::order,
     scene::Scene,
@@ -24,45 +26,51 @@ const READY_PROBE: u64 = 32;
 const SPOOFED: u64 = 100;
 
 /// Every variant that could be built.
-pub(super) type Scenes = [(Variant, Scene)];
+pub(in crate::bench) type Scenes = [(Variant, Scene)];
 
 /// One line of a table: what is measured again in each round.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
-pub(super) struct Case {
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::bench) struct Case {
     /// Through what.
-    pub(super) variant: Variant,
+    pub(in crate::bench) variant: Variant,
     /// Which way.
-    pub(super) direction: Direction,
+    pub(in crate::bench) direction: Direction,
     /// What is sent.
-    pub(super) frame: Frame,
+    pub(in crate::bench) frame: Frame,
+}
+
+impl fmt::Display for Case {
+    /// What the variants have in common.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}, {}", self.direction.title(), self.frame.title())
+    }
 }
 
 /// A case with its samples, one of each round.
-#[derive(Debug, Serialize)]
-pub(super) struct Measured {
-    #[serde(flatten)]
-    pub(super) case: Case,
-    pub(super) samples: Vec<Sample>,
+#[derive(Debug)]
+pub(in crate::bench) struct Measured {
+    pub(in crate::bench) case: Case,
+    pub(in crate::bench) samples: Vec<Sample>,
 }
 
 impl Measured {
     /// Of each round; nothing where a frame was lost.
-    pub(super) fn ns_per_frame(&self) -> Vec<Option<f64>> {
+    pub(in crate::bench) fn ns_per_frame(&self) -> Vec<Option<f64>> {
         self.samples.iter().map(Sample::ns_per_frame).collect()
     }
 }
 
 /// How much is measured.
-#[derive(Clone, Copy, Debug, Serialize)]
-pub(super) struct Extent {
+#[derive(Clone, Copy, Debug)]
+pub(in crate::bench) struct Extent {
     /// How often everything is measured.
-    pub(super) rounds: u32,
+    pub(in crate::bench) rounds: u32,
     /// Small frames of one sample; of TSO frames as many fewer as they are dearer.
-    pub(super) frames: u64,
+    pub(in crate::bench) frames: u64,
 }
 
 /// One sample of `case` in its scene: `frames` small frames, or the like.
-pub(super) fn sample(scene: &Scene, case: Case, cpus: Cpus, frames: u64) -> Result<Sample> {
+pub(in crate::bench) fn sample(scene: &Scene, case: Case, cpus: Cpus, frames: u64) -> Result<Sample> {
     let frames = frames.div_ceil(case.frame.weight());
     match case.direction {
         Direction::FromVm => from_vm::sample(scene, cpus, case.frame, frames),
@@ -71,7 +79,7 @@ pub(super) fn sample(scene: &Scene, case: Case, cpus: Cpus, frames: u64) -> Resu
 }
 
 /// Shows that every frame comes through, and that a guard stops what it should. An error says what did not.
-pub(super) fn prove(scene: &Scene, case: Case, cpus: Cpus) -> Result<()> {
+pub(in crate::bench) fn prove(scene: &Scene, case: Case, cpus: Cpus) -> Result<()> {
     let started = Instant::now();
     while sample(scene, case, cpus, READY_PROBE)?.lost() > 0 {
         if started.elapsed() > READY_TIMEOUT {
@@ -125,7 +133,7 @@ fn prove_guard(scene: &Scene) -> Result<()> {
 }
 
 /// All rounds over all cases. `told` hears of each round before it begins.
-pub(super) fn rounds(
+pub(in crate::bench) fn rounds(
     scenes: &Scenes,
     cases: &[Case],
     cpus: Cpus,
@@ -139,9 +147,8 @@ pub(super) fn rounds(
         for at in order(cases.len(), round) {
             let Some(Measured { case, samples }) = measured.get_mut(at) else { continue };
             let scene = scene_of(scenes, case.variant)?;
-            let taken = sample(scene, *case, cpus, extent.frames).with_context(|| {
-                format!("{}, {}", case.variant.title(case.direction), case.direction.title())
-            })?;
+            let taken = sample(scene, *case, cpus, extent.frames)
+                .with_context(|| format!("{}, {case}", case.variant.title(case.direction)))?;
             samples.push(taken);
         }
     }
@@ -149,7 +156,7 @@ pub(super) fn rounds(
 }
 
 /// The scene of a variant.
-pub(super) fn scene_of(scenes: &Scenes, variant: Variant) -> Result<&Scene> {
+pub(in crate::bench) fn scene_of(scenes: &Scenes, variant: Variant) -> Result<&Scene> {
     let found = scenes.iter().find(|(one, _)| *one == variant);
     found.map(|(_, scene)| scene).with_context(|| format!("{variant:?} has no scene"))
 }

@@ -16,8 +16,9 @@ use crate::bench::{
     statistics::Spread,
 };
 
-/// Of the variants, those to which others are taken relative: whichever is first in the run.
-const FLOORS: [&str; 2] = ["floor", "ip-on-tap"];
+/// Of the variants, those to which others are taken relative: the first of these that the same case has. In `life` it is the
+/// agent with one port.
+const FLOORS: [&str; 3] = ["floor", "ip-on-tap", "netagent-other"];
 /// Less is never called a change.
 const SMALLEST: f64 = 0.01;
 /// Of chance, below which it is a change.
@@ -31,6 +32,8 @@ enum Verdict {
     Better,
     Worse,
     Noise,
+    /// A floor's own figure is the machine's mood.
+    Mood,
     TooFewRounds,
 }
 
@@ -55,12 +58,13 @@ pub(in crate::bench) fn text(a: &Report, b: &Report) -> String {
     }
     let count = |verdict| all.iter().filter(|one| **one == verdict).count();
     text.push_str(&format!(
-        "\n{} figures: {} better, {} worse, {} noise, {} of fewer than {ROUNDS} rounds. `of floor`: relative to the floor \
+        "\n{} figures: {} better, {} worse, {} noise, {} floors, {} of fewer than {ROUNDS} rounds. `of floor`: relative to the floor \
          of the same round\n",
         all.len(),
         count(Verdict::Better),
         count(Verdict::Worse),
         count(Verdict::Noise),
+        count(Verdict::Mood),
         count(Verdict::TooFewRounds),
     ));
     text
@@ -79,7 +83,10 @@ fn of_section(section: &Section, a: &Report, b: &Report) -> (Table, Vec<Verdict>
         else {
             continue;
         };
-        let verdict = judge(&ours, &theirs, series.better);
+        let verdict = match floor_of(a, &section.name, series) {
+            Some(floor) if floor.variant == series.variant => Verdict::Mood,
+            _ => judge(&ours, &theirs, series.better),
+        };
         let ratio = after.median / before.median;
         rows.push(vec![
             format!("{}, {}, {}", series.measure, series.case, series.variant),
@@ -96,15 +103,20 @@ fn of_section(section: &Section, a: &Report, b: &Report) -> (Table, Vec<Verdict>
 
 /// Of the rounds that have one; and whether they are relative to a floor.
 fn values(report: &Report, section: &str, series: &Series) -> (Vec<f64>, bool) {
-    let floor = FLOORS
-        .iter()
-        .filter_map(|variant| report.series(section, &series.measure, &series.case, variant))
-        .find(|floor| {
-            floor.variant != series.variant && floor.rounds.iter().flatten().all(|value| *value > 0.0)
-        });
-    let Some(floor) = floor else { return (series.rounds.iter().flatten().copied().collect(), false) };
-    let pairs = series.rounds.iter().zip(&floor.rounds);
-    (pairs.filter_map(|(our, floor)| Some((*our)? / (*floor)?)).collect(), true)
+    match floor_of(report, section, series).filter(|floor| floor.variant != series.variant) {
+        None => (series.rounds.iter().flatten().copied().collect(), false),
+        Some(floor) => {
+            let pairs = series.rounds.iter().zip(&floor.rounds);
+            (pairs.filter_map(|(our, floor)| Some((*our)? / (*floor)?)).collect(), true)
+        }
+    }
+}
+
+/// The floor of a case, if it can be divided by.
+fn floor_of<'a>(report: &'a Report, section: &str, series: &Series) -> Option<&'a Series> {
+    let floor =
+        FLOORS.iter().find_map(|variant| report.series(section, &series.measure, &series.case, variant))?;
+    floor.rounds.iter().flatten().all(|value| *value > 0.0).then_some(floor)
 }
 
 fn judge(a: &[f64], b: &[f64], better: Better) -> Verdict {
@@ -137,6 +149,7 @@ impl std::fmt::Display for Verdict {
             Self::Better => "better",
             Self::Worse => "WORSE",
             Self::Noise => "noise",
+            Self::Mood => "floor",
             Self::TooFewRounds => "too few rounds",
         })
     }
@@ -186,7 +199,7 @@ mod tests {
             ])
         };
         let said = text(&run(1.0), &run(1.2));
-        assert!(said.contains("1 worse, 1 noise"), "{said}");
+        assert!(said.contains("0 worse, 1 noise, 1 floors"), "{said}");
         assert!(said.contains("time per packet, VM -> node, 64 B, bridge  2.000 ± 0.000  2.000 ± 0.000  of floor  1.000  noise"), "{said}");
     }
 

@@ -35,6 +35,8 @@ pub mod lease;
 pub mod load;
 pub mod marking;
 pub mod netns;
+#[cfg(feature = "hand-off")]
+pub mod nri_invariants;
 pub mod packet_socket;
 pub mod ping;
 pub mod poll;

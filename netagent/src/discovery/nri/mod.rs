@@ -28,10 +28,8 @@ use std::{
 
 use prost::Message as _;
 use tokio::{
-    net::{
-        UnixStream,
-        unix::{OwnedReadHalf, OwnedWriteHalf},
-    },
+    io::{AsyncRead, AsyncWrite},
+    net::UnixStream,
     sync::mpsc,
     task::JoinSet,
     time::{Instant, timeout_at},
@@ -119,7 +117,20 @@ async fn session(socket: &Path, plugin: &Arc<Plugin>) -> Result<Infallible, NriE
     let stream = UnixStream::connect(socket)
         .await
         .map_err(|source| NriError::NoRuntime { socket: socket.to_owned(), source })?;
-    let (from, to) = stream.into_split();
+    hold(stream, plugin).await
+}
+
+/// One connection with a runtime, until either end breaks it. Whatever comes by it, it ends with an error at worst.
+///
+/// # Errors
+/// What ended it.
+pub async fn connection(stream: impl AsyncRead + AsyncWrite, pods: &Pods) -> Result<Infallible, NriError> {
+    hold(stream, &Arc::new(Plugin::new(pods.clone()))).await
+}
+
+async fn hold(stream: impl AsyncRead + AsyncWrite, plugin: &Arc<Plugin>) -> Result<Infallible, NriError> {
+    let (from, to) = tokio::io::split(stream);
+    let (from, to) = (std::pin::pin!(from), std::pin::pin!(to));
     let (send, outgoing) = mpsc::channel(QUEUE);
     tokio::select! {
         Err(ended) = converse(from, send, plugin) => Err(ended),
@@ -129,7 +140,7 @@ async fn session(socket: &Path, plugin: &Arc<Plugin>) -> Result<Infallible, NriE
 
 /// Sends messages, each on its connection.
 async fn speak(
-    mut to: OwnedWriteHalf,
+    mut to: impl AsyncWrite + Unpin,
     mut outgoing: mpsc::Receiver<(u32, Message)>,
 ) -> io::Result<Infallible> {
     while let Some((connection, message)) = outgoing.recv().await {
@@ -141,7 +152,7 @@ async fn speak(
 
 /// Registers, and answers the runtime's calls.
 async fn converse(
-    mut from: OwnedReadHalf,
+    mut from: impl AsyncRead + Unpin,
     send: mpsc::Sender<(u32, Message)>,
     plugin: &Arc<Plugin>,
 ) -> Result<Infallible, NriError> {

@@ -142,6 +142,15 @@ impl Client {
         self.answer(answer)
     }
 
+    /// Container runtimes that tell of pods.
+    ///
+    /// # Errors
+    /// Why they cannot be read.
+    pub async fn sources(&mut self) -> Result<v1::SourcesReply, ClientError> {
+        let answer = self.grpc.sources(Request::new(v1::SourcesRequest {})).await;
+        self.answer(answer)
+    }
+
     /// How many ports there are, and can be.
     ///
     /// # Errors

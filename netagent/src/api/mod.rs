@@ -5,6 +5,7 @@ mod client;
 mod request;
 mod server;
 mod socket;
+mod sources;
 mod view;
 
 /// The messages of proto/netagent.proto, which documents them.

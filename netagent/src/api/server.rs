@@ -11,6 +11,7 @@ use tonic::{
 use super::{
     FieldError, Socket,
     request::{absolute, name, port_spec},
+    sources,
     v1::{self, netagent_server},
     view,
 };
@@ -19,6 +20,7 @@ use crate::{
         ids::{IdError, PortId},
         origin::{Origin, Source},
     },
+    discovery::Pods,
     reconcile::{PortLookup, Ports, RequestError, Slots},
 };
 
@@ -32,11 +34,12 @@ const LONGEST_REQUEST: usize = 64 * 1024;
 pub async fn serve(
     socket: Socket,
     ports: Ports,
+    sources: Vec<Pods>,
     stop: impl Future<Output = ()>,
 ) -> Result<(), tonic::transport::Error> {
     let (listener, _file) = socket.into_parts();
-    let service =
-        netagent_server::NetagentServer::new(Api { ports }).max_decoding_message_size(LONGEST_REQUEST);
+    let api = Api { ports, sources };
+    let service = netagent_server::NetagentServer::new(api).max_decoding_message_size(LONGEST_REQUEST);
     let service = InterceptedService::new(service, only_root);
     tonic::transport::Server::builder()
         .add_service(service)
@@ -60,6 +63,7 @@ fn only_root(request: Request<()>) -> Result<Request<()>, Status> {
 
 struct Api {
     ports: Ports,
+    sources: Vec<Pods>,
 }
 
 impl Api {
@@ -132,6 +136,11 @@ impl netagent_server::Netagent for Api {
         let taken = self.ports.parts().slots.taken();
         let ports = u64::try_from(taken).unwrap_or(u64::MAX);
         Ok(Response::new(v1::Capacity { ports, limit: Slots::LIMIT.into() }))
+    }
+
+    async fn sources(&self, _: Request<v1::SourcesRequest>) -> Result<Response<v1::SourcesReply>, Status> {
+        let sources = self.sources.iter().map(sources::source).collect();
+        Ok(Response::new(v1::SourcesReply { sources }))
     }
 
     async fn list(&self, _: Request<v1::ListRequest>) -> Result<Response<v1::ListReply>, Status> {

@@ -130,6 +130,7 @@ pub async fn run(options: Options) -> Result<()> {
         }
     }
 
+    let sources = runtimes.pods();
     runtimes.listen(&health);
     tokio::spawn(options.reload.follow(hangup, options.config, ports.clone()));
     let mut terminate = signal(SignalKind::terminate()).context("watch SIGTERM")?;
@@ -153,7 +154,7 @@ pub async fn run(options: Options) -> Result<()> {
         }
         None => tokio::spawn(std::future::pending()),
     };
-    let mut api = tokio::spawn(api::serve(socket, ports, stop));
+    let mut api = tokio::spawn(api::serve(socket, ports, sources, stop));
     health.must_run("the API", &api);
     health.enter(Stage::Ready);
     info!(adopted = known.len(), "agent is ready");

@@ -52,6 +52,8 @@ pub(super) enum Command {
     Detach(PortArgs),
     /// List all ports.
     Status,
+    /// List the container runtimes that tell of pods, and the pods that ask for ports and have none.
+    Sources,
     /// Show one port.
     Show(PortArgs),
     /// Print the steps that `attach` would take now.

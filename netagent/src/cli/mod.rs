@@ -5,6 +5,7 @@ mod args;
 mod hand_off;
 mod install;
 mod show;
+mod sources;
 mod table;
 
 use std::{path::Path, process::ExitCode};
@@ -98,6 +99,11 @@ async fn run(cli: Cli) -> Result<()> {
             let mut client = Client::connect(&socket).await?;
             let reply = client.list().await?;
             show::ports(&reply.ports, output)
+        }
+        Command::Sources => {
+            let mut client = Client::connect(&socket).await?;
+            let reply = client.sources().await?;
+            sources::show(&reply.sources, output)
         }
         Command::Show(args) => {
             let mut client = Client::connect(&socket).await?;

@@ -8,6 +8,7 @@ mod discover;
 mod error;
 mod file_watch;
 mod host_peer;
+mod mentions;
 mod observe;
 mod orphans;
 mod pace;

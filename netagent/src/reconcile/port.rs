@@ -9,7 +9,9 @@ use std::{
 use tokio::sync::{Notify, OwnedMutexGuard, watch};
 use tracing::{info, warn};
 
-use super::{FailureClass, Parts, Pass, PassError, Wired, pass::Session, routers::KnownRouters};
+use super::{
+    FailureClass, Parts, Pass, PassError, Wired, mentions::Mentions, pass::Session, routers::KnownRouters,
+};
 use crate::{
     core::{ids::PortId, spec::PortSpec},
     netlink::NsId,
@@ -89,6 +91,7 @@ pub(super) struct Port {
     stirred: Notify,
     nsid: Mutex<Option<NsId>>,
     routers: KnownRouters,
+    mentions: Mutex<Mentions>,
 }
 
 /// Why a loop goes on.
@@ -115,6 +118,7 @@ impl Port {
             stirred: Notify::new(),
             nsid: Mutex::new(None),
             routers: KnownRouters::default(),
+            mentions: Mutex::new(Mentions::new(Instant::now())),
         })
     }
 
@@ -174,15 +178,19 @@ impl Port {
         match result {
             Ok(Pass::Wired(wired)) => {
                 if status.state != PortState::Ready {
-                    let (tier, hook) = (wired.desired.tier, wired.hook);
-                    let reason = &wired.desired.tier_reason;
-                    info!(port = %self.id, %tier, %hook, reason, elapsed_ms, "port is ready");
-                } else if touched {
-                    info!(port = %self.id, elapsed_ms, "port is as desired again");
+                    if let Some(unmentioned) = self.mention() {
+                        let (tier, hook) = (wired.desired.tier, wired.hook);
+                        let reason = &wired.desired.tier_reason;
+                        info!(port = %self.id, %tier, %hook, reason, elapsed_ms, unmentioned, "port is ready");
+                    }
+                } else if touched && let Some(unmentioned) = self.mention() {
+                    info!(port = %self.id, elapsed_ms, unmentioned, "port is as desired again");
                 }
                 let known = status.wired.as_ref().map(|w| w.desired.warnings.as_slice()).unwrap_or_default();
                 for warning in wired.desired.warnings.iter().filter(|w| !known.contains(w)) {
-                    warn!(port = %self.id, warning, "the path has a catch");
+                    if let Some(unmentioned) = self.mention() {
+                        warn!(port = %self.id, warning, unmentioned, "the path has a catch");
+                    }
                 }
                 status.enter(PortState::Ready, String::new());
                 status.wired = Some((**wired).clone());
@@ -191,12 +199,19 @@ impl Port {
             Err(error) => {
                 self.parts.tally.failed(error.class());
                 let reason = reason(error);
-                if status.reason != reason {
-                    warn!(port = %self.id, error = reason, "pass failed");
+                if status.reason != reason
+                    && let Some(unmentioned) = self.mention()
+                {
+                    warn!(port = %self.id, error = reason, unmentioned, "pass failed");
                 }
                 status.enter(if spec.wanted { PortState::Failed } else { PortState::Detaching }, reason);
             }
         }
+    }
+
+    /// Whether the log may tell of the port once more; then how often it did not since.
+    fn mention(&self) -> Option<u64> {
+        self.mentions.lock().unwrap_or_else(PoisonError::into_inner).take(Instant::now())
     }
 
     /// Waits until the port has to be looked at: when somebody wakes it, when something changed in its namespace, or at

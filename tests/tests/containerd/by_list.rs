@@ -35,6 +35,17 @@ fn life_of_a_pod(release: Release) {
     assert_eq!(scene.ports().unwrap().len(), 1);
     scene.wait_log("pod default/node is on the node's own network").unwrap();
     scene.wait_log("did you mean netagent.dev/queues?").unwrap();
+    let told = scene.agent.json(&["sources"]).unwrap();
+    assert_eq!(
+        (&told[0]["name"], &told[0]["up"], &told[0]["pods"]),
+        (&"cri".into(), &true.into(), &3.into())
+    );
+    let mut unserved: Vec<_> = told[0]["unserved"].as_array().unwrap().iter().collect();
+    unserved.sort_by_key(|pod| pod["pod_name"].to_string());
+    let [at_node, odd_one] = unserved[..] else { panic!("{told}") };
+    assert_eq!((&at_node["pod_name"], &at_node["obstacle"]), (&"node".into(), &"host_network".into()));
+    assert_eq!((&odd_one["pod_name"], &odd_one["obstacle"]), (&"odd".into(), &"annotation".into()));
+    assert!(odd_one["reason"].as_str().unwrap().contains("did you mean netagent.dev/queues?"), "{told}");
 
     let address = pod_address(&port).unwrap();
     let vm = guest(&port).unwrap();

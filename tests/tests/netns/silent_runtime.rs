@@ -68,6 +68,10 @@ fn a_runtime_that_never_answers_costs_no_port_anything() {
     for source in ["cri", "nri"] {
         assert_eq!(seen.value("netagent_source_up", &[("source", source)]).unwrap(), 0.0, "{source}");
     }
+    let told = scene.agent.json(&["sources"]).unwrap();
+    let told: Vec<_> =
+        told.as_array().unwrap().iter().map(|source| (&source["name"], &source["up"])).collect();
+    assert_eq!(told, [(&"cri".into(), &false.into()), (&"nri".into(), &false.into())]);
     assert_eq!(scene.show().unwrap()["state"], "ready");
     wait_ping(scene.node(), &POD4.to_string()).unwrap();
 }
